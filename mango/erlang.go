@@ -1,0 +1,120 @@
+package mango
+
+import (
+	"math"
+	"strconv"
+	"strings"
+)
+
+// erlangTerm prints a JSON value the way CouchDB's errors do: as the Erlang
+// term it decodes to, written with ~w. Strings are lists of bytes, <<97,98>>,
+// objects {[{<<97>>,1}]}.
+func erlangTerm(json []byte) string {
+	b := appendErlang(nil, json)
+	if len(b) > maxReason {
+		b = append(b[:maxReason], "..."...)
+	}
+	return string(b)
+}
+
+// appendErlang recurses as deep as the value is nested, which Compile bounds.
+func appendErlang(dst, json []byte) []byte {
+	if len(dst) > maxReason {
+		return dst
+	}
+	switch kindOf(json) {
+	case kindString:
+		return appendBinary(dst, unquote(nil, json))
+	case kindNumber:
+		if string(json) == "-0" {
+			return append(dst, '0')
+		}
+		if isInteger(json) {
+			return append(dst, json...)
+		}
+		f, _ := strconv.ParseFloat(string(json), 64)
+		return append(dst, erlangFloat(f)...)
+	case kindArray:
+		dst = append(dst, '[')
+		first := true
+		for element := range elements(json) {
+			if !first {
+				dst = append(dst, ',')
+			}
+			first = false
+			dst = appendErlang(dst, element)
+		}
+		return append(dst, ']')
+	case kindObject:
+		dst = append(dst, "{["...)
+		first := true
+		for name, value := range members(json) {
+			if !first {
+				dst = append(dst, ',')
+			}
+			first = false
+			dst = append(dst, '{')
+			dst = appendBinary(dst, unquote(nil, name))
+			dst = append(dst, ',')
+			dst = append(appendErlang(dst, value), '}')
+		}
+		return append(dst, "]}"...)
+	}
+	return append(dst, json...)
+}
+
+func appendBinary(dst, s []byte) []byte {
+	dst = append(dst, "<<"...)
+	for i, c := range s {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = strconv.AppendUint(dst, uint64(c), 10)
+		if len(dst) > maxReason {
+			break
+		}
+	}
+	return append(dst, ">>"...)
+}
+
+// erlangFloat writes a float with the fewest digits that read back as it, and
+// with an exponent where that is shorter or the value is 2^53 or more.
+func erlangFloat(f float64) string {
+	if f == 0 {
+		if math.Signbit(f) {
+			return "-0.0"
+		}
+		return "0.0"
+	}
+	// d.ddde±xx: the digits, and the place of the point after the first.
+	text := strconv.FormatFloat(math.Abs(f), 'e', -1, 64)
+	mantissa, exponentText, _ := strings.Cut(text, "e")
+	exponent, _ := strconv.Atoi(exponentText)
+	digits := strings.Replace(mantissa, ".", "", 1)
+	place := exponent + 1 // the point stands after this many digits
+
+	var s string
+	shortExponent := strconv.Itoa(exponent)
+	fraction := digits[1:]
+	if fraction == "" {
+		fraction = "0"
+	}
+	scientific := digits[:1] + "." + fraction + "e" + shortExponent
+	switch {
+	case place > 0 && place < len(digits):
+		s = digits[:place] + "." + digits[place:]
+	case place <= 0:
+		if s = "0." + strings.Repeat("0", -place) + digits; len(s) > len(scientific) {
+			s = scientific
+		}
+	default:
+		s = digits + strings.Repeat("0", place-len(digits)) + ".0"
+		if len(s) > len(scientific) || math.Abs(f) >= 1<<53 {
+			s = scientific
+		}
+	}
+	if f < 0 {
+		s = "-" + s
+	}
+	return s
+}
