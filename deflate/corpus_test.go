@@ -270,7 +270,7 @@ func corpus() []sample {
 		add("coins", n, cut(kinds["coins"]))
 	}
 	for _, name := range kindNames {
-		for _, n := range []int{6, 300, 5000, 40000, 140000} {
+		for _, n := range []int{6, 300, 5000, 40000, 100000} {
 			add(name, n, cut(kinds[name]))
 		}
 	}
@@ -304,8 +304,6 @@ func corpus() []sample {
 			add(name, n, cut(kinds[name]))
 		}
 	}
-	for _, n := range []int{1000000, 3000000} {
-		add("mixed", n, cut(mixed))
-	}
+	add("mixed", 2200000, cut(mixed))
 	return all
 }

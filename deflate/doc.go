@@ -10,15 +10,16 @@
 //
 // # What is contractual
 //
-// Every decision below shows in the output. They have been the same in zlib
-// since 1.2.12, and changing one for speed or for ratio breaks the contract.
+// Every decision below shows in the output. They are those of zlib 1.2.12 to
+// 1.3 (testdata/zlib.txt tells which release the tests compare with), and
+// changing one for speed or for ratio breaks the contract.
 //
 //   - Finding matches (window.go, match.go). Strings of three bytes are hashed
 //     into 15 bits, and a chain lists the positions of one hash, newest first;
-//     strings that merely share the hash count as steps. A chain is followed for at most
-//     maxChain steps, a quarter of that when the match in hand is already
-//     goodMatch long; it ends early at a match of niceMatch bytes, or of all
-//     the input that is left. Only a strictly longer match replaces an earlier
+//     strings that merely share the hash count as steps. A chain is followed
+//     for at most maxChain steps, a quarter of that when the match in hand is
+//     already goodMatch long; it ends early at a match of niceMatch bytes, or
+//     of all the input that is left. Only a strictly longer match replaces an earlier
 //     one, so the nearest of equals wins. A link may point at most
 //     windowSize-minLookahead bytes back, and inside a chain one byte less.
 //     Position 0 of the window doubles as the end of a chain: the first byte

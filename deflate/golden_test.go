@@ -19,7 +19,8 @@ import (
 
 var inputsDir = flag.String("inputs", "", "write the samples of TestZlib to this folder, for testdata/record.py")
 
-// TestZlib compares with the digests of what zlib itself wrote.
+// TestZlib compares with the digests of what zlib itself wrote, and reads what
+// was written back.
 func TestZlib(t *testing.T) {
 	samples := corpus()
 	if *inputsDir != "" {
@@ -44,6 +45,9 @@ func TestZlib(t *testing.T) {
 			got := compress(t, level, s.data)
 			if fmt.Sprintf("%d", len(got)) != d.length || fmt.Sprintf("%x", sha256.Sum256(got)) != d.sum {
 				t.Errorf("%s: %d bytes that are not zlib's %s", key, len(got), d.length)
+			}
+			if back, err := decompress(got); err != nil || !bytes.Equal(back, s.data) {
+				t.Errorf("%s: not what was written (%v)", key, err)
 			}
 		}
 	}

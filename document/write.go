@@ -51,20 +51,26 @@ type Members struct {
 func AppendJSON(b []byte, d *Document, m Members) []byte {
 	b = appendHead(b, d, &m)
 	if len(d.Attachments) > 0 {
-		b = append(b, `,"_attachments":{`...)
-		for i := range d.Attachments {
-			if i > 0 {
-				b = append(b, ',')
-			}
-			a := &d.Attachments[i]
-			form := FormStub
-			if m.Form != nil && m.Form(a) == FormFollows {
-				form = FormFollows
-			}
-			b = appendAttachment(b, a, form)
-			b = appendEncodingInfo(b, a, &m)
+		b = AppendAttachments(append(b, `,"_attachments":`...), d, m)
+	}
+	return append(b, '}')
+}
+
+// AppendAttachments appends what AppendJSON prints as the value of _attachments:
+// an object, empty if the document has none.
+func AppendAttachments(b []byte, d *Document, m Members) []byte {
+	b = append(b, '{')
+	for i := range d.Attachments {
+		if i > 0 {
+			b = append(b, ',')
 		}
-		b = append(b, '}')
+		a := &d.Attachments[i]
+		form := FormStub
+		if m.Form != nil && m.Form(a) == FormFollows {
+			form = FormFollows
+		}
+		b = appendAttachment(b, a, form)
+		b = appendEncodingInfo(b, a, &m)
 	}
 	return append(b, '}')
 }

@@ -1,0 +1,174 @@
+package api
+
+import (
+	"encoding/json"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/mangrove-db/mangrove/document"
+	"github.com/mangrove-db/mangrove/revtree"
+)
+
+// unescape undoes the escaping of a part of a path. An unescaped plus is a space, as CouchDB reads it.
+func unescape(s string) (string, error) {
+	if !strings.ContainsAny(s, "%+") {
+		return s, nil
+	}
+	text, err := url.PathUnescape(strings.ReplaceAll(s, "+", " "))
+	if err != nil {
+		return "", badRequestf("The path has a malformed escape: %s", s)
+	}
+	return text, nil
+}
+
+// setPath takes over what the route has found in the path.
+func (q *request) setPath(vars map[string]string) error {
+	for name, to := range map[string]*string{"db": &q.dbName, "doc": &q.docID, "att": &q.attName, "name": &q.name} {
+		if v, ok := vars[name]; ok {
+			var err error
+			if *to, err = unescape(v); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// params returns the query's parameters.
+func (q *request) params() url.Values {
+	if q.query == nil {
+		if q.URL.RawQuery == "" {
+			q.query = url.Values{}
+		} else {
+			q.query = q.URL.Query() // what cannot be parsed is left out
+		}
+	}
+	return q.query
+}
+
+// param returns a parameter, or "" if it was not given.
+func (q *request) param(name string) string {
+	if q.URL.RawQuery == "" {
+		return ""
+	}
+	return q.params().Get(name)
+}
+
+// flag tells whether a parameter is "true".
+func (q *request) flag(name string) bool { return q.param(name) == "true" }
+
+// revParam reads the parameter rev; it is zero if none was given.
+func (q *request) revParam() (revtree.ID, error) {
+	if q.URL.RawQuery == "" || !q.params().Has("rev") {
+		return revtree.ID{}, nil
+	}
+	return parseRev(q.params().Get("rev"))
+}
+
+func parseRev(text string) (revtree.ID, error) {
+	id, err := revtree.ParseID(text)
+	if err != nil {
+		return id, errInvalidRev
+	}
+	return id, nil
+}
+
+// ifMatch reads the revision in an If-Match header; it is zero if there is none.
+func (q *request) ifMatch() (revtree.ID, error) {
+	header := q.Header["If-Match"]
+	if len(header) == 0 {
+		return revtree.ID{}, nil
+	}
+	return parseRev(strings.Trim(strings.TrimPrefix(strings.TrimSpace(header[0]), "W/"), `"`))
+}
+
+// sentRev reads the revision that stands in the parameter rev, in If-Match, or in both if they agree; it is zero if
+// it is in neither.
+func (q *request) sentRev() (revtree.ID, error) {
+	rev, err := q.revParam()
+	if err != nil {
+		return rev, err
+	}
+	match, err := q.ifMatch()
+	switch {
+	case err != nil || match.IsZero():
+		return rev, err
+	case !rev.IsZero() && rev != match:
+		return rev, errRevAndETag
+	}
+	return match, nil
+}
+
+// parseRevs reads a JSON array of revisions.
+func parseRevs(text string) ([]revtree.ID, error) {
+	b, err := jsonText(text)
+	if err != nil {
+		return nil, err
+	}
+	var list []json.RawMessage
+	if b[0] != '[' || json.Unmarshal(b, &list) != nil {
+		return nil, badRequest("Invalid list of revisions")
+	}
+	revs := make([]revtree.ID, 0, len(list))
+	for _, item := range list {
+		rev, ok := jsonString(item)
+		if !ok {
+			return nil, errInvalidRev
+		}
+		id, err := parseRev(rev)
+		if err != nil {
+			return nil, err
+		}
+		revs = append(revs, id)
+	}
+	return revs, nil
+}
+
+// etagMatches tells whether tag is in a header's list of entity tags. The star does not count, as in CouchDB.
+func etagMatches(header, tag string) bool {
+	for header != "" {
+		var one string
+		one, header, _ = strings.Cut(header, ",")
+		if strings.TrimPrefix(strings.TrimSpace(one), "W/") == tag {
+			return true
+		}
+	}
+	return false
+}
+
+// intValue reads a parameter that is a whole number.
+func intValue(text string) (int, error) {
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		return 0, queryError(`Invalid value for integer: "` + text + `"`)
+	}
+	return n, nil
+}
+
+// countValue reads a parameter that is a whole number and not negative.
+func countValue(text string) (int, error) {
+	n, err := intValue(text)
+	if err == nil && n < 0 {
+		return 0, queryError(`Invalid value for positive integer: "` + text + `"`)
+	}
+	return n, err
+}
+
+// jsonText checks that a parameter is JSON.
+func jsonText(text string) ([]byte, error) {
+	b, err := document.Canonical([]byte(text))
+	if err != nil {
+		return nil, errInvalidJSON
+	}
+	return b, nil
+}
+
+// jsonString reads a JSON value that should be a string; others have no meaning for names and ids.
+func jsonString(text []byte) (string, bool) {
+	var s string
+	if len(text) == 0 || text[0] != '"' || json.Unmarshal(text, &s) != nil {
+		return "", false
+	}
+	return s, true
+}

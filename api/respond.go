@@ -1,0 +1,139 @@
+package api
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"net"
+	"net/http"
+	"strconv"
+)
+
+// reply answers with a status and a value as JSON.
+func (q *request) reply(status int, v any) error {
+	b, err := appendValue(make([]byte, 0, 256), v)
+	if err != nil {
+		return err
+	}
+	return q.replyText(status, b)
+}
+
+// appendValue appends v as JSON without a line end.
+func appendValue(b []byte, v any) ([]byte, error) {
+	w := &appender{b}
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return b, err
+	}
+	return w.b[:len(w.b)-1], nil
+}
+
+type appender struct{ b []byte }
+
+func (a *appender) Write(p []byte) (int, error) { a.b = append(a.b, p...); return len(p), nil }
+
+var jsonType = []string{"application/json"}
+
+// replyText answers with a status and a JSON text, to which it adds a line end. It keeps nothing of b.
+func (q *request) replyText(status int, b []byte) error {
+	b = append(b, '\n')
+	h := q.w.Header()
+	h["Content-Type"] = jsonType
+	h["Content-Length"] = []string{strconv.Itoa(len(b))}
+	q.w.WriteHeader(status)
+	if q.Method == http.MethodHead {
+		return nil
+	}
+	_, err := q.w.Write(b)
+	return q.lost(err)
+}
+
+// lost is for errors of writing the answer: the client has gone, and nobody is left to be told.
+func (q *request) lost(err error) error {
+	if err != nil {
+		q.api.log.Debug("a client went away", "path", q.URL.Path, "error", err)
+	}
+	return nil
+}
+
+// broken is for errors of copying stored bytes into the answer: the client has gone, or what is stored cannot be read.
+func (q *request) broken(err error) error {
+	var connection *net.OpError
+	if q.Context().Err() != nil || errors.As(err, &connection) {
+		return q.lost(err)
+	}
+	return err
+}
+
+// ok is CouchDB's answer to what needs no other.
+type ok struct {
+	OK bool `json:"ok"`
+}
+
+func (q *request) replyOK(status int) error { return q.reply(status, ok{true}) }
+
+// fail answers with an error. If the answer has begun, the connection is cut instead: the client must not take what
+// it got for the whole.
+func (q *request) fail(err error) {
+	if q.w.status != 0 {
+		q.api.log.Warn("an answer was cut off", "method", q.Method, "path", q.URL.Path, "error", err)
+		panic(http.ErrAbortHandler)
+	}
+	q.writeError(err)
+}
+
+// setETag sets the ETag header and tells whether the client has that version already.
+func (q *request) setETag(tag string) (match bool) {
+	tag = `"` + tag + `"`
+	q.w.Header().Set("ETag", tag)
+	return etagMatches(q.Header.Get("If-None-Match"), tag)
+}
+
+// notModified answers that the client's version is still good.
+func (q *request) notModified() error {
+	q.w.WriteHeader(http.StatusNotModified)
+	return nil
+}
+
+// url returns the address of a path of this server, as the client sees it.
+func (q *request) url(path string) string {
+	scheme := "http"
+	if q.TLS != nil {
+		scheme = "https"
+	}
+	if s := q.Header.Get("X-Forwarded-Proto"); s == "http" || s == "https" {
+		scheme = s
+	}
+	return scheme + "://" + q.host() + path
+}
+
+// host returns the name and port of this server as the client sees them.
+func (q *request) host() string {
+	if h := q.Header.Get("X-Forwarded-Host"); h != "" {
+		return h
+	}
+	return q.Host
+}
+
+// stream is a JSON answer that is written piece by piece.
+type stream struct {
+	*bufio.Writer
+	q *request
+}
+
+const streamBuffer = 32 << 10
+
+// newStream begins an answer of status 200. Errors of the client's connection show when it is flushed.
+func (q *request) newStream() *stream {
+	q.w.Header()["Content-Type"] = jsonType
+	return &stream{bufio.NewWriterSize(q.w, streamBuffer), q}
+}
+
+// flush sends what has been written to the client now.
+func (s *stream) flush() error {
+	if err := s.Flush(); err != nil {
+		return err
+	}
+	return http.NewResponseController(s.q.w).Flush()
+}

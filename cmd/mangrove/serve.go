@@ -1,0 +1,102 @@
+package main
+
+import (
+	"io"
+	"log/slog"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mangrove-db/mangrove/auth"
+	"github.com/mangrove-db/mangrove/config"
+	"github.com/mangrove-db/mangrove/server"
+)
+
+func newServe() *cobra.Command {
+	var o config.Options
+	serve := &cobra.Command{
+		Use:   "serve",
+		Short: "Run a node",
+		Long: `Serve runs a node until it is told to stop (Ctrl-C or SIGTERM); then it
+finishes the requests under way and exits with code 0. A second signal ends it
+at once; nothing that was acknowledged is lost by that.
+
+The first start creates the data directory and an administrator "admin", and
+prints that administrator's password once.
+
+Settings come from four sources, and a later one overrules the earlier:
+
+  1. defaults
+  2. the configuration file: --config, or mangrove.ini in the data directory.
+     It is an INI file with CouchDB's sections and keys; a CouchDB local.ini
+     works as it is.
+  3. environment variables
+  4. flags
+
+Environment:
+  MANGROVE_DATA, MANGROVE_LISTEN, MANGROVE_CONFIG, MANGROVE_MEMORY,
+  MANGROVE_LOG_LEVEL, MANGROVE_LOG_FORMAT
+                     the same as the flags
+  COUCHDB_USER, COUCHDB_PASSWORD
+                     an administrator to create, or to give a new password
+
+Exit codes: 0 after a stop, 1 if the node could not start or run, 2 if the
+command line is wrong.`,
+		Example: `  # a node for this machine alone, data in ./data
+  mangrove serve
+
+  # a node for the network, with a chosen administrator
+  COUCHDB_USER=admin COUCHDB_PASSWORD=secret mangrove serve --data /var/lib/mangrove --listen 0.0.0.0:5984
+
+  # with the configuration of an existing CouchDB
+  mangrove serve --data /var/lib/mangrove --config /opt/couchdb/etc/local.ini
+
+  # on a big machine, with logs for a log collector
+  mangrove serve --memory 4GiB --log-format json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := config.Load(o)
+			if err != nil {
+				return failure{err}
+			}
+			err = server.Run(cmd.Context(), server.Options{
+				Config:  cfg,
+				Admin:   environmentAdmin(),
+				Version: version,
+				Logger:  newLogger(cmd.ErrOrStderr(), cfg.Snapshot()),
+				Notices: cmd.OutOrStdout(),
+			})
+			if err != nil {
+				return failure{err}
+			}
+			return nil
+		},
+	}
+	flags := serve.Flags()
+	flags.SortFlags = false
+	flags.StringVar(&o.Data, "data", "", `data directory (default "data")`)
+	flags.StringVar(&o.Listen, "listen", "", `address to listen on, as host:port, :port or host (default "127.0.0.1:5984")`)
+	flags.StringVar(&o.File, "config", "", `configuration file, which must exist (default mangrove.ini in the data directory, which need not)`)
+	flags.StringVar(&o.Memory, "memory", "", "budget for caches and buffers, such as 256MiB (default 64MiB)")
+	flags.StringVar(&o.LogLevel, "log-level", "", `debug, info, warn, error or none (default "info")`)
+	flags.StringVar(&o.LogFormat, "log-format", "", `text or json, on standard error (default "text")`)
+	return serve
+}
+
+// environmentAdmin is the administrator that the environment names, if it does.
+func environmentAdmin() *auth.Account {
+	name, named := os.LookupEnv("COUCHDB_USER")
+	password, given := os.LookupEnv("COUCHDB_PASSWORD")
+	if !named && !given {
+		return nil
+	}
+	return &auth.Account{Name: name, Password: password}
+}
+
+func newLogger(w io.Writer, s *config.Snapshot) *slog.Logger {
+	options := &slog.HandlerOptions{Level: s.LogLevel}
+	if s.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}

@@ -1,0 +1,159 @@
+// Package server is where everything meets: it opens the store, builds the
+// API on it, listens, and takes all of it down again in order.
+//
+// The order of stopping is what makes a stop graceful: feeds are told to end,
+// so that the connections become idle; the listener closes and requests under
+// way finish; the store flushes and closes last.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/mangrove-db/mangrove/api"
+	"github.com/mangrove-db/mangrove/auth"
+	"github.com/mangrove-db/mangrove/config"
+	"github.com/mangrove-db/mangrove/storage"
+)
+
+const (
+	// headerTimeout is how long a client may take to send a request's head.
+	// Bodies and answers have no limit of time: an upload may be slow and a
+	// feed never ends.
+	headerTimeout = 30 * time.Second
+	// idleTimeout is how long a connection may wait for its next request.
+	idleTimeout = 3 * time.Minute
+	// headerBytes is what a request's head may have beside the longest URL:
+	// long enough for the largest tokens.
+	headerBytes = 64 << 10
+	// stopTimeout is how long requests under way may take to finish.
+	stopTimeout = 10 * time.Second
+)
+
+// Options are what Run needs to know.
+type Options struct {
+	Config *config.Config
+	// Admin becomes an administrator, or gets a new password; nil for none.
+	Admin *auth.Account
+	// Version is Mangrove's own, as GET / tells it.
+	Version string
+	// Logger receives what happens; nil discards it.
+	Logger *slog.Logger
+	// Notices receives, once in a node's life, the first administrator's
+	// password; nil discards it. It is not logged.
+	Notices io.Writer
+}
+
+// Run serves a node until ctx is done and then stops it, finishing what is
+// under way. It returns nil after such a stop, and an error if the node could
+// not start, stopped by itself, or could not be closed cleanly.
+//
+// When the node accepts connections a line "listening" with the attribute
+// "addr" is logged.
+func Run(ctx context.Context, o Options) (err error) {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Notices == nil {
+		o.Notices = io.Discard
+	}
+	settings := o.Config.Snapshot()
+	store, err := storage.Open(storage.Options{Path: settings.DataDir, Memory: settings.Memory, Logger: o.Logger})
+	if errors.Is(err, storage.ErrLocked) {
+		return fmt.Errorf("%w; is another node running? Stop it, or choose another directory with --data", err)
+	}
+	if err != nil {
+		return fmt.Errorf("data directory %s: %w", settings.DataDir, err)
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	// Only now, with the data directory ours: a second process must not make
+	// an administrator of its own and then fail to start.
+	if err := prepareAdmins(o); err != nil {
+		return err
+	}
+	node := api.New(api.Options{
+		Store: store, Config: o.Config, Auth: auth.New(o.Config), Logger: o.Logger, Version: o.Version,
+	})
+	defer node.Close()
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", settings.Address())
+	if err != nil {
+		return fmt.Errorf("cannot listen: %w", err)
+	}
+	o.Logger.Info("listening", "addr", listener.Addr().String(), "data", settings.DataDir, "version", o.Version)
+	return serve(ctx, listener, node, settings.MaxURILength, o.Logger)
+}
+
+// handler is what serve needs of the API: Close ends its feeds, and those
+// that start later end at once.
+type handler interface {
+	http.Handler
+	Close()
+}
+
+// serve answers requests on l until ctx is done, then lets those under way
+// finish. It closes l.
+func serve(ctx context.Context, l net.Listener, h handler, maxURI int, logger *slog.Logger) error {
+	server := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    headerBytes + maxURI,
+		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(l) }()
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serving: %w", err)
+	case <-ctx.Done():
+	}
+	logger.Info("stopping")
+	h.Close()
+	// The context that asked for the stop is over; the deadline is a new one.
+	deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	if err := server.Shutdown(deadline); err != nil {
+		logger.Warn("requests were cut off", "after", stopTimeout)
+		server.Close()
+	}
+	<-failed
+	logger.Info("stopped")
+	return nil
+}
+
+// prepareAdmins makes sure there is an administrator, and tells of it.
+func prepareAdmins(o Options) error {
+	prepared, err := auth.PrepareAdmins(o.Config, o.Admin)
+	if err != nil {
+		return err
+	}
+	for name, err := range prepared.Unwritten {
+		o.Logger.Warn("administrator's hashed password could not be written", "name", name, "error", err)
+	}
+	for _, name := range prepared.Malformed {
+		o.Logger.Warn("administrator cannot sign in: the password hash is malformed", "name", name)
+	}
+	if a := prepared.Created; a != nil {
+		o.Logger.Info("first administrator created", "name", a.Name, "file", o.Config.Path())
+		fmt.Fprintf(o.Notices, firstStart, a.Name, a.Password, o.Config.Path())
+	}
+	return nil
+}
+
+const firstStart = `
+This is the node's first start, so an administrator was created.
+
+    name:      %s
+    password:  %s
+
+Note it now: it is shown this once, and only its hash is stored, in
+%s.
+To choose another, write "name = password" under [admins] there and restart.
+
+`
