@@ -43,11 +43,11 @@ func (l *listed) ids() []string {
 func (n *node) list(method, path string, body any) *listed {
 	n.Helper()
 	l := &listed{}
-	n.must(method, path, body).json(n.T, l)
+	n.must(method, path, body).json(n.TB, l)
 	return l
 }
 
-// write writes documents with these ids, and deletes those that are to be deleted.
+// writeDocs writes documents with these ids, and deletes those that are to be deleted.
 func (n *node) writeDocs(db string, ids []string, deleted map[string]bool) {
 	n.Helper()
 	docs := []map[string]any{}
@@ -55,7 +55,7 @@ func (n *node) writeDocs(db string, ids []string, deleted map[string]bool) {
 		docs = append(docs, map[string]any{"_id": id, "n": len(id)})
 	}
 	var rows []struct{ ID, Rev string }
-	n.must("POST", db+"/_bulk_docs", map[string]any{"docs": docs}).json(n.T, &rows)
+	n.must("POST", db+"/_bulk_docs", map[string]any{"docs": docs}).json(n.TB, &rows)
 	docs = docs[:0]
 	for _, r := range rows {
 		if deleted[r.ID] {
@@ -256,6 +256,16 @@ func TestListingWithinPrefix(t *testing.T) {
 	}
 }
 
+func TestPartitionNamedTwice(t *testing.T) {
+	n := newNode(t)
+	n.must("PUT", "/db?partitioned=true", nil)
+	n.writeDocs("/db", []string{"m:1", "z:1"}, nil)
+	n.refused(400, "bad_request", "Conflicting value for `partition` in query string", "GET", "/db/_partition/m/_all_docs?partition=z", nil)
+	if ids := n.list("POST", "/db/_partition/m/_all_docs?partition=m", `{"partition":"z"}`).ids(); !slices.Equal(ids, []string{"m:1"}) {
+		t.Errorf("rows %q", ids)
+	}
+}
+
 func TestLocalListing(t *testing.T) {
 	n := newNode(t)
 	n.must("PUT", "/db", nil)
@@ -268,6 +278,10 @@ func TestLocalListing(t *testing.T) {
 		if got := strings.Join(l.ids(), " "); got != want || l.Total != nil || l.Offset != nil {
 			t.Errorf("%s: %q, want %q", query, got, want)
 		}
+	}
+	// By its key a local document is found in _all_docs too, though not listed there.
+	if ids := n.list("POST", "/db/_all_docs", `{"keys":["_local/a","_local/x"]}`).ids(); !slices.Equal(ids, []string{"_local/a", ""}) {
+		t.Errorf("rows %q", ids)
 	}
 	row := n.list("GET", "/db/_local_docs?include_docs=true&limit=1", nil).Rows[0]
 	if string(row.Doc) != `{"_id":"_local/a","_rev":"0-1","v":1}` {

@@ -45,6 +45,7 @@ type API struct {
 	auth    *auth.Authenticator
 	log     *slog.Logger
 	version string
+	server  []string // the Server header
 	started time.Time
 	router  *mux.Router
 	uuids   atomic.Pointer[uuids]
@@ -61,6 +62,7 @@ func New(o Options) *API {
 		a.log = slog.New(slog.DiscardHandler)
 	}
 	a.ending, a.end = context.WithCancel(context.Background())
+	a.server = []string{"CouchDB/" + compatible + " (Mangrove/" + o.Version + ")"}
 	a.router = newRouter()
 	return a
 }
@@ -144,7 +146,7 @@ func (q *request) overrideMethod() {
 
 func (q *request) setHeaders() {
 	h := q.w.Header()
-	h["Server"] = []string{q.api.serverName()}
+	h["Server"] = q.api.server
 	h["Cache-Control"] = mustRevalidate
 	id := q.Header.Get("X-Couch-Request-ID")
 	if !plainToken(id) {
@@ -160,8 +162,6 @@ var (
 	mustRevalidate = []string{"must-revalidate"}
 	zero           = []string{"0"}
 )
-
-func (a *API) serverName() string { return "CouchDB/" + compatible + " (Mangrove/" + a.version + ")" }
 
 // plainToken tells whether a client's request id may be sent back as it is.
 func plainToken(s string) bool {

@@ -438,5 +438,5 @@ func (b *bulk) writeBatches() (err error) {
 		return err
 	}
 	_, _ = out.WriteString("]\n")
-	return b.q.lost(out.Flush())
+	return b.q.lost(out.end())
 }

@@ -309,20 +309,6 @@ func (g *bulkGet) open(a *ask, found func(*document.Document) error, missing fun
 	return nil, nil
 }
 
-// newerThan returns the generation of the newest revision of d's history that is among revs, 0 if none is. Later
-// attachments are those that a client which has revs lacks.
-func newerThan(d *document.Document, revs []revtree.ID) int {
-	for i := range d.Revisions.Len() {
-		at := d.Revisions.At(i)
-		for _, r := range revs {
-			if r == at {
-				return at.Gen
-			}
-		}
-	}
-	return 0
-}
-
 // writeJSON answers with one object.
 func (g *bulkGet) writeJSON() error {
 	out := g.q.newStream()
@@ -378,7 +364,7 @@ func (g *bulkGet) writeJSON() error {
 		return err
 	}
 	_, _ = out.WriteString("]}\n")
-	return g.q.lost(out.Flush())
+	return g.q.lost(out.end())
 }
 
 // appendFault appends an error as _bulk_get tells it. The id is left out if it is nil.
@@ -406,22 +392,21 @@ func (g *bulkGet) appendDocument(b []byte, out io.Writer, d *document.Document, 
 	if len(d.Attachments) == 0 || !g.attachments && a.since == nil {
 		return document.AppendJSON(b, d, m), nil
 	}
-	known := newerThan(d, a.since)
+	known := newestOf(d.Revisions, a.since)
 	m.Form = func(att *document.Attachment) document.Form {
 		if att.RevPos > known {
 			return document.FormInline
 		}
 		return document.FormStub
 	}
-	m.Open = g.openContent
+	m.Open = opener(g.snap)
 	if _, err := out.Write(b); err != nil {
 		return b[:0], errGone
 	}
-	return b[:0], document.WriteJSON(out, d, m)
-}
-
-func (g *bulkGet) openContent(a *document.Attachment) (io.ReadCloser, error) {
-	return g.snap.OpenAttachment(a)
+	if err := document.WriteJSON(out, d, m); err != nil {
+		return b[:0], g.q.broken(err)
+	}
+	return b[:0], nil
 }
 
 // writeMultipart answers with a part for each document. Attachments follow their documents, with the encoding that
@@ -443,17 +428,17 @@ func (g *bulkGet) writeMultipart(subtype string) error {
 		return err
 	})
 	if err != nil {
-		return err
+		return g.q.broken(err)
 	}
 	if err := parts.Close(); err != nil {
 		return g.q.lost(err)
 	}
-	return g.q.lost(out.Flush())
+	return g.q.lost(out.end())
 }
 
 func (g *bulkGet) writePart(parts *document.MultipartWriter, d *document.Document, a *ask) error {
 	g.q.api.stats.reads.Add(1)
-	known := newerThan(d, a.since)
+	known := newestOf(d.Revisions, a.since)
 	for i := range d.Attachments {
 		att := &d.Attachments[i]
 		att.Follows = att.RevPos > known
@@ -467,5 +452,5 @@ func (g *bulkGet) writePart(parts *document.MultipartWriter, d *document.Documen
 	g.buf = document.AppendJSON(g.buf[:0], d, m)
 	r := document.NewRelated(g.buf, d.Attachments)
 	r.ID, r.Rev = d.ID, d.Rev.String()
-	return parts.WriteDocument(r, g.openContent)
+	return parts.WriteDocument(r, opener(g.snap))
 }

@@ -79,10 +79,15 @@ func (s *changes) round(ctx context.Context, f *feed) (more bool, err error) {
 		return false, s.walkBack(ctx, f)
 	}
 	more, err = s.walk(ctx, f)
+	if more {
+		// The next round counts what is pending, if there is one: the feed ends before it only with its database.
+		s.last, s.pending = s.snap.AppendSeq(s.last[:0], s.at), 0
+		return true, err
+	}
 	if merr := s.mark(s.at, s.at); err == nil {
 		err = merr
 	}
-	return more, err
+	return false, err
 }
 
 // walk tells what is new.

@@ -14,6 +14,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/mangrove-db/mangrove/document"
 )
 
 // changesAnswer is the answer of a normal feed.
@@ -50,7 +52,7 @@ func (n *node) changes(query string, body any) *changesAnswer {
 		method = http.MethodPost
 	}
 	var c changesAnswer
-	n.must(method, "/db/_changes"+query, body).json(n.T, &c)
+	n.must(method, "/db/_changes"+query, body).json(n.TB, &c)
 	return &c
 }
 
@@ -170,6 +172,8 @@ func TestChangesFields(t *testing.T) {
 		`[1]`:      "Invalid JSON for field spec: 1",
 		`["a..b"]`: "Invalid field name: a..b",
 		`[""]`:     "Invalid field name: ",
+		`["a` + strings.Repeat(".a", maxFieldParts) + `"]`: "Invalid field name: a" + strings.Repeat(".a", maxFieldParts),
+		`[1` + strings.Repeat(",1", maxFields) + `]`:       "No more than 1000 fields can be asked for.",
 	} {
 		n.refused(http.StatusBadRequest, "bad_request", reason, http.MethodPost, "/db/_changes?filter=_selector", `{"selector":{},"fields":`+fields+`}`)
 	}
@@ -219,7 +223,7 @@ func TestChangesHead(t *testing.T) {
 
 // reader reads a feed line by line.
 type reader struct {
-	*testing.T
+	testing.TB
 	*bufio.Scanner
 	io.Closer
 }
@@ -234,7 +238,7 @@ func (n *node) listen(ctx context.Context, path string) *reader {
 	if response.StatusCode != http.StatusOK {
 		n.Fatalf("%s: %s", path, response.Status)
 	}
-	return &reader{n.T, bufio.NewScanner(response.Body), response.Body}
+	return &reader{n.TB, bufio.NewScanner(response.Body), response.Body}
 }
 
 // next returns the next row, passing over heartbeats.
@@ -261,13 +265,15 @@ func TestContinuousChanges(t *testing.T) {
 		t.Fatalf("%+v", row)
 	}
 	rev := ""
+	var parent []string
 	for i := range 20 {
-		a := n.must(http.MethodPut, "/db/b", map[string]any{"i": i}, "If-Match: "+rev)
+		a := n.must(http.MethodPut, "/db/b", map[string]any{"i": i}, parent...)
 		rev = strings.Trim(a.Header.Get("ETag"), `"`)
 		row := feed.next()
 		if row.ID != "b" || row.Changes[0].Rev != rev || !strings.Contains(string(row.Doc), fmt.Sprintf(`"i":%d`, i)) {
 			t.Fatalf("update %d: %+v", i, row)
 		}
+		parent = []string{"If-Match: " + rev}
 	}
 	n.must(http.MethodDelete, "/db/b?rev="+rev, nil)
 	last := feed.next()
@@ -356,9 +362,12 @@ type lines struct {
 	text    strings.Builder
 	started chan struct{} // closed with the first flush
 	once    sync.Once
+	last    chan struct{} // closed when the document "last" has come
 }
 
-func newLines() *lines { return &lines{header: http.Header{}, started: make(chan struct{})} }
+func newLines() *lines {
+	return &lines{header: http.Header{}, started: make(chan struct{}), last: make(chan struct{})}
+}
 
 func (l *lines) Header() http.Header { return l.header }
 func (l *lines) WriteHeader(int)     {}
@@ -367,6 +376,9 @@ func (l *lines) Flush()              { l.once.Do(func() { close(l.started) }) }
 func (l *lines) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if strings.Contains(string(p), `"id":"last"`) {
+		close(l.last)
+	}
 	return l.text.Write(p)
 }
 
@@ -388,20 +400,24 @@ func TestChangesManyFeeds(t *testing.T) {
 	var want []string
 	for i := range writes {
 		want = append(want, fmt.Sprintf("d%02d", i))
-		n.must(http.MethodPut, "/db/"+want[i], `{}`)
 	}
-	n.must(http.MethodPut, "/db/end", `{}`)
+	want = append(want, "last")
+	for _, id := range want {
+		n.must(http.MethodPut, "/db/"+id, `{}`)
+	}
+	for _, l := range all {
+		<-l.last
+	}
 	n.must(http.MethodDelete, "/db", nil)
 	served.Wait()
 	for i, l := range all {
 		rows := strings.Split(strings.TrimSpace(l.text.String()), "\n")
-		// The database may have gone before a feed came to its last changes; what it got is without gaps or doubles.
-		if !strings.HasPrefix(rows[len(rows)-1], `{"last_seq":`) {
-			t.Fatalf("feed %d ends with %s", i, rows[len(rows)-1])
+		if len(rows) != len(want)+1 || !strings.HasPrefix(rows[len(want)], `{"last_seq":"21-`) {
+			t.Fatalf("feed %d has %d rows, the last one is %s", i, len(rows), rows[len(rows)-1])
 		}
-		for k, row := range rows[:len(rows)-1] {
-			if k < writes && !strings.Contains(row, `"id":"`+want[k]+`"`) {
-				t.Fatalf("feed %d, row %d: %s", i, k, row)
+		for k, id := range want {
+			if !strings.Contains(rows[k], `"id":"`+id+`"`) {
+				t.Fatalf("feed %d, row %d: %s", i, k, rows[k])
 			}
 		}
 	}
@@ -500,4 +516,29 @@ func TestPatience(t *testing.T) {
 			t.Errorf("%d: %v, want %v", ms, got, want)
 		}
 	}
+}
+
+// FuzzFields checks that what is shown of a document is JSON, whatever is asked for.
+func FuzzFields(f *testing.F) {
+	f.Add(`["a.b","a","c.0.d","e\\.f"]`, `{"a":{"b":1},"c":[{"d":2}],"e.f":null}`)
+	f.Add(`["a","a.b"]`, `{"a":[[]]}`)
+	f.Add(`[]`, `{}`)
+	f.Fuzz(func(t *testing.T, list, doc string) {
+		paths, err := document.Canonical([]byte(list))
+		if err != nil {
+			return
+		}
+		fs, err := parseFields(paths)
+		if err != nil {
+			return
+		}
+		text, err := document.Canonical([]byte(doc))
+		if err != nil || text[0] != '{' {
+			return
+		}
+		got, err := fs.appendFrom(nil, text)
+		if err != nil || !json.Valid(got) {
+			t.Errorf("%s of %s: %s, %v", paths, text, got, err)
+		}
+	})
 }

@@ -37,12 +37,11 @@ func checkName(name string) error {
 	base := name[strings.LastIndexByte(name, '/')+1:]
 	legal := slices.Contains(systemNames, name) || legalName(name) || base != name && slices.Contains(systemNames, base) && legalName(strings.TrimSuffix(name, "/"+base))
 	if !legal {
-		return &Error{Status: http.StatusBadRequest, Name: "illegal_database_name", Reason: "Name: '" + name +
-			"'. Only lowercase characters (a-z), digits (0-9), and any of the characters _, $, (, ), +, -, and / are allowed. Must begin with a letter."}
+		return illegalName(name)
 	}
 	for part := range strings.SplitSeq(name, "/") {
 		if len(part) > longestName {
-			return &Error{Status: http.StatusBadRequest, Name: "database_name_too_long", Reason: "At least one path segment of `" + name + "` is too long."}
+			return longName(name)
 		}
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"syscall"
 
 	"github.com/mangrove-db/mangrove/auth"
 	"github.com/mangrove-db/mangrove/document"
@@ -59,6 +60,15 @@ func badRequestf(format string, a ...any) *Error { return badRequest(fmt.Sprintf
 // queryError is for parameters that cannot be understood.
 func queryError(reason string) *Error {
 	return &Error{Status: http.StatusBadRequest, Name: "query_parse_error", Reason: reason}
+}
+
+func illegalName(name string) *Error {
+	return &Error{Status: http.StatusBadRequest, Name: "illegal_database_name", Reason: "Name: '" + name +
+		"'. Only lowercase characters (a-z), digits (0-9), and any of the characters _, $, (, ), +, -, and / are allowed. Must begin with a letter."}
+}
+
+func longName(name string) *Error {
+	return &Error{Status: http.StatusBadRequest, Name: "database_name_too_long", Reason: "At least one path segment of `" + name + "` is too long."}
 }
 
 func notFound(reason string) *Error {
@@ -116,7 +126,7 @@ func toError(err error) *Error {
 		return errConflict
 	case errors.Is(err, storage.ErrTooLarge):
 		return &Error{Status: http.StatusRequestEntityTooLarge, Name: "document_too_large", Reason: "The document has more revisions and attachments than one write can hold."}
-	case errors.Is(err, storage.ErrNoSpace):
+	case errors.Is(err, storage.ErrNoSpace), errors.Is(err, syscall.ENOSPC):
 		return &Error{Status: http.StatusInsufficientStorage, Name: "insufficient_storage", Reason: "The disk is full: " + err.Error() + ". Free some space; reads go on meanwhile."}
 	case errors.Is(err, storage.ErrBadSeq):
 		return badRequest(err.Error())

@@ -109,8 +109,8 @@ func TestFeedClock(t *testing.T) {
 	tests := []struct {
 		name string
 		o    feedOptions
-		next []int            // what is there at the beginning
-		play func(*script)    // what happens while the feed waits
+		next []int         // what is there at the beginning
+		play func(*script) // what happens while the feed waits
 		want string
 	}{
 		{

@@ -12,11 +12,20 @@ import (
 // backslash keeps the dot after it from separating. Elements of arrays go by their number.
 type fields [][]string
 
+// Bounds of what a client may ask to be looked for in every document.
+const (
+	maxFields     = 1000
+	maxFieldParts = 256
+)
+
 // parseFields reads a JSON list of paths. An empty list shows everything, and is nil.
 func parseFields(text []byte) (fields, error) {
 	var list []json.RawMessage
 	if text[0] != '[' || json.Unmarshal(text, &list) != nil {
 		return nil, errSelectorNoFields
+	}
+	if len(list) > maxFields {
+		return nil, badRequestf("No more than %d fields can be asked for.", maxFields)
 	}
 	var fs fields
 	for _, item := range list {
@@ -38,7 +47,7 @@ func splitPath(name string) (path []string, ok bool) {
 	for i := 0; i <= len(name); i++ {
 		switch {
 		case i == len(name) || name[i] == '.':
-			if part.Len() == 0 {
+			if part.Len() == 0 || len(path) == maxFieldParts {
 				return nil, false
 			}
 			path = append(path, part.String())

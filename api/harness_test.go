@@ -17,7 +17,7 @@ import (
 
 // node is an API over a store of its own, behind a listener.
 type node struct {
-	*testing.T
+	testing.TB
 	api    *API
 	store  *storage.Store
 	config *config.Config
@@ -43,14 +43,14 @@ func setting(section, key, value string) option {
 const adminName, adminPassword = "admin", "secret"
 
 // newNode starts a node, which ends with the test.
-func newNode(t *testing.T, options ...option) *node {
+func newNode(t testing.TB, options ...option) *node {
 	t.Helper()
 	dir := t.TempDir()
 	cfg, err := config.Load(config.Options{Data: filepath.Join(dir, "data"), Getenv: func(string) string { return "" }})
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &node{T: t, config: cfg}
+	n := &node{TB: t, config: cfg}
 	setting("chttpd_auth", "iterations", "1")(n)
 	for _, o := range options {
 		o(n)
@@ -143,7 +143,7 @@ func (n *node) must(method, path string, body any, headers ...string) *answer {
 }
 
 // json reads the answer's body into v.
-func (a *answer) json(t *testing.T, v any) {
+func (a *answer) json(t testing.TB, v any) {
 	t.Helper()
 	if err := json.Unmarshal(a.body, v); err != nil {
 		t.Fatalf("%v in %s", err, a.body)
@@ -155,7 +155,7 @@ func (n *node) refused(status int, name, reason, method, path string, body any, 
 	n.Helper()
 	a := n.do(method, path, body, headers...)
 	var e errorBody
-	a.json(n.T, &e)
+	a.json(n.TB, &e)
 	if a.StatusCode != status || e.Error != name || e.Reason != reason {
 		n.Errorf("%s %s: %d %s: %s; want %d %s: %s", method, path, a.StatusCode, e.Error, e.Reason, status, name, reason)
 	}

@@ -57,7 +57,7 @@ type paramValue struct {
 	isJSON bool
 }
 
-// readQuery takes over the parameters of a query.
+// readQuery takes over the parameters of a query, and the partition that the path names.
 func (l *listing) readQuery(q *request) error {
 	for name, value := range queryParams(q.URL.RawQuery) {
 		if name == "keys" {
@@ -66,9 +66,15 @@ func (l *listing) readQuery(q *request) error {
 			}
 			continue
 		}
+		if name == "partition" && q.name != "" && value != q.name {
+			return badRequest("Conflicting value for `partition` in query string")
+		}
 		if err := l.set(name, paramValue{text: value}); err != nil {
 			return err
 		}
+	}
+	if q.name != "" {
+		l.partition = q.name
 	}
 	return nil
 }

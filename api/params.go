@@ -1,10 +1,12 @@
 package api
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/url"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/mangrove-db/mangrove/document"
 	"github.com/mangrove-db/mangrove/revtree"
@@ -166,8 +168,14 @@ func jsonText(text string) ([]byte, error) {
 
 // jsonString reads a JSON value that should be a string; others have no meaning for names and ids.
 func jsonString(text []byte) (string, bool) {
+	if len(text) < 2 || text[0] != '"' {
+		return "", false
+	}
+	if inner := text[1 : len(text)-1]; bytes.IndexByte(text[1:], '"') == len(inner) && bytes.IndexByte(inner, '\\') < 0 && utf8.Valid(inner) {
+		return string(inner), true
+	}
 	var s string
-	if len(text) == 0 || text[0] != '"' || json.Unmarshal(text, &s) != nil {
+	if json.Unmarshal(text, &s) != nil {
 		return "", false
 	}
 	return s, true

@@ -119,5 +119,5 @@ func getPurgedInfos(q *request) error {
 		}
 	}
 	_, _ = out.WriteString("]}\n")
-	return q.lost(out.Flush())
+	return q.lost(out.end())
 }

@@ -97,12 +97,7 @@ func (q *request) db() (*storage.DB, error) { return q.api.store.DB(q.dbName) }
 
 // snapshot opens a snapshot of the database that the path names.
 func (q *request) snapshot() (*storage.DB, *storage.Snapshot, error) {
-	db, err := q.db()
-	if err != nil {
-		return nil, nil, err
-	}
-	s, err := db.Snapshot()
-	return db, s, err
+	return q.api.store.Snapshot(q.dbName)
 }
 
 // limitBody bounds the body, and undoes its compression, whose result has the same bound.

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"sync"
 )
 
 // reply answers with a status and a value as JSON.
@@ -122,18 +123,24 @@ type stream struct {
 	q *request
 }
 
-const streamBuffer = 32 << 10
+const streamBuffer = 64 << 10
+
+var streamBuffers = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, streamBuffer) }}
 
 // newStream begins an answer of status 200. Errors of the client's connection show when it is flushed.
 func (q *request) newStream() *stream {
 	q.w.Header()["Content-Type"] = jsonType
-	return &stream{bufio.NewWriterSize(q.w, streamBuffer), q}
+	w := streamBuffers.Get().(*bufio.Writer)
+	w.Reset(q.w)
+	return &stream{w, q}
 }
 
-// flush sends what has been written to the client now.
-func (s *stream) flush() error {
-	if err := s.Flush(); err != nil {
-		return err
-	}
-	return http.NewResponseController(s.q.w).Flush()
+// end sends what is left and gives the buffer back; the stream is of no use afterwards. A stream that is not ended,
+// because the answer has failed, leaves its buffer to the garbage collector.
+func (s *stream) end() error {
+	err := s.Flush()
+	s.Reset(nil)
+	streamBuffers.Put(s.Writer)
+	s.Writer = nil
+	return err
 }

@@ -15,6 +15,9 @@ import (
 // diffSpoolMemory is how much of an answer stays off the disk until its question is known to be good to the end.
 const diffSpoolMemory = 1 << 20
 
+// diffBuffer is how much of an answer is gathered before it goes there.
+const diffBuffer = 32 << 10
+
 func postRevsDiff(q *request) error {
 	return q.diff(`{`, "}\n", func(b []byte, m *storage.Missing) []byte {
 		b = append(b, `{"missing":`...)
@@ -50,7 +53,7 @@ func (q *request) diff(head, tail string, appendMissing func([]byte, *storage.Mi
 
 	s := document.NewStream(q.Body, q.limits())
 	defer s.Close()
-	b := append(make([]byte, 0, streamBuffer), head...)
+	b := append(make([]byte, 0, 1<<10), head...)
 	var revs []revtree.ID
 	for count := 0; ; {
 		id, err := s.Next()
@@ -79,7 +82,7 @@ func (q *request) diff(head, tail string, appendMissing func([]byte, *storage.Mi
 		}
 		b = document.AppendString(b, id)
 		b = append(b, ':')
-		if b = appendMissing(b, &missing); len(b) < streamBuffer {
+		if b = appendMissing(b, &missing); len(b) < diffBuffer {
 			continue
 		}
 		if _, err := answer.Write(b); err != nil {
@@ -96,7 +99,7 @@ func (q *request) diff(head, tail string, appendMissing func([]byte, *storage.Mi
 		return err
 	}
 	_, _ = out.Write(append(b, tail...))
-	return q.lost(out.Flush())
+	return q.lost(out.end())
 }
 
 // appendRevs appends revisions as a JSON array.

@@ -117,6 +117,7 @@ var routes = []route{
 	{"/{db}/{doc:_design%2[Ff][^/]+}/{att:[^_].*}", resource{allow: allowFile, get: redirectDesign, put: putAttachment, delete: deleteAttachment}},
 
 	{"/{db}/{doc:[^_/][^/]*}", resource{allow: allowDocument, get: getDocument, put: putDocument, post: postForm, delete: deleteDocument, copy: copyDocument}},
+	{"/{db}/{doc:[^_/][^/]*}/", resource{allow: allowDocument, get: getDocument, put: putDocument, post: postForm, delete: deleteDocument, copy: copyDocument}},
 	{"/{db}/{doc:[^_/][^/]*}/{att:.+}", resource{allow: allowFile, get: getAttachment, put: putAttachment, delete: deleteAttachment}},
 	{"/{db}/{doc:_[^/]*}", resource{allow: allowDocument, get: getUnknown, put: putUnknown, post: getUnknown, delete: getUnknown, copy: getUnknown}},
 	{"/{db}/{doc:.*}", resource{allow: allowDocument, get: getUnknown, put: putUnknown, post: getUnknown, delete: getUnknown, copy: getUnknown}},

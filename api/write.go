@@ -153,7 +153,7 @@ func closed(d *document.Document, err error) error {
 func (q *request) readDocument(rev revtree.ID, mode storage.Mode) (*document.Document, error) {
 	d, err := document.DecodeStream(q.Body, q.limits())
 	if err != nil {
-		return nil, err
+		return nil, q.named(err)
 	}
 	if err := q.settle(d, rev, mode); err != nil {
 		return nil, closed(d, err)
@@ -184,7 +184,7 @@ func (q *request) readRelated(db *storage.DB, rev revtree.ID, mode storage.Mode)
 	}
 	d, err := document.DecodeStream(part, q.limits())
 	if err != nil {
-		return nil, err
+		return nil, q.named(err)
 	}
 	err = q.settle(d, rev, mode)
 	if err == nil {
@@ -200,6 +200,15 @@ func (q *request) readRelated(db *storage.DB, rev revtree.ID, mode storage.Mode)
 		return nil, closed(d, err)
 	}
 	return d, nil
+}
+
+// named adds the document's id to the error for a text that is too long to be read to the end.
+func (q *request) named(err error) error {
+	var fault *document.Error
+	if errors.As(err, &fault) && fault.Kind == document.TooLarge && fault.Reason == "" {
+		return &document.Error{Kind: fault.Kind, Name: fault.Name, Reason: q.docID}
+	}
+	return err
 }
 
 // settle gives a document the id that the path names, and the revision that stands in the body, the query or

@@ -155,7 +155,7 @@ func (m *MultipartReader) ReadAttachments(atts []Attachment, store func(a *Attac
 		if a == nil {
 			return malformed("more parts than the %d attachments that were to follow", len(expected.waiting))
 		}
-		content := &attachmentReader{r: p, a: a}
+		content := &attachmentReader{r: p, name: a.Name, want: storedLength(a)}
 		if err := store(a, content); err != nil {
 			return err
 		}
@@ -238,19 +238,20 @@ func namesAttachment(disposition, name string) bool {
 }
 
 // attachmentReader compares the length of an attachment's content with the
-// one stated, so that a wrong one is noticed before anything is kept.
+// one stated, so that a wrong one is noticed before anything is kept. Whoever
+// stores the content may already write its final length to the attachment.
 type attachmentReader struct {
-	r io.Reader
-	a *Attachment
-	n int64
+	r    io.Reader
+	name string
+	want int64 // -1 if none is stated
+	n    int64
 }
 
 func (r *attachmentReader) Read(b []byte) (int, error) {
 	n, err := r.r.Read(b)
 	r.n += int64(n)
-	want := storedLength(r.a)
-	if want >= 0 && (r.n > want || err == io.EOF && r.n < want) {
-		return n, malformed("attachment %.80q is not %d bytes long as stated", r.a.Name, want)
+	if r.want >= 0 && (r.n > r.want || err == io.EOF && r.n < r.want) {
+		return n, malformed("attachment %.80q is not %d bytes long as stated", r.name, r.want)
 	}
 	return n, err
 }

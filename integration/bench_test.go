@@ -375,7 +375,7 @@ func BenchmarkList(b *testing.B) {
 func BenchmarkAttachment(b *testing.B) {
 	for _, size := range []int64{64 << 20, 2 << 30} {
 		b.Run(fmt.Sprintf("MiB=%d", size>>20), func(b *testing.B) {
-			node := harness.Start(b)
+			node := harness.Start(b, harness.WithConfig("[couchdb]\nmax_attachment_size = infinity\n"))
 			dial(b, node.Server().Host).must(b, "PUT", "/att", nil)
 			idle, _ := node.RSS()
 			watch := watchRSS(node)

@@ -9,6 +9,7 @@ import (
 	"context"
 	"encoding/json"
 	"iter"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -327,10 +328,17 @@ func (f *selector) finds(d *document.Document) bool {
 // findFunction looks for a function of a design document: path is "design/name", and kind the member of the design
 // document that holds functions of its kind.
 func findFunction(s *storage.Snapshot, path, kind, usage string) error {
-	design, name, ok := strings.Cut(strings.Trim(path, "/"), "/")
-	if !ok || design == "" || name == "" || strings.Contains(name, "/") {
+	parts := strings.FieldsFunc(path, func(r rune) bool { return r == '/' })
+	if len(parts) != 2 {
 		return malformed(usage)
 	}
+	for i, part := range parts {
+		// Names may be escaped once more than the query is, so that they can hold a slash.
+		if plain, err := url.PathUnescape(part); err == nil {
+			parts[i] = plain
+		}
+	}
+	design, name := parts[0], parts[1]
 	row, err := s.Lookup(designPrefix + design)
 	if err != nil {
 		return err

@@ -68,8 +68,14 @@ func (db *DB) submit(w Write) (*request, error) {
 	if err := db.gone(); err != nil {
 		return nil, err
 	}
-	if err := db.store.writable(); err != nil {
+	// Tombstones may be written for longer than other documents: they are how space is freed.
+	if err := db.store.changeable(); err != nil {
 		return nil, err
+	}
+	if slices.ContainsFunc(w.Docs, func(d *document.Document) bool { return !d.Deleted }) {
+		if err := db.store.writable(); err != nil {
+			return nil, err
+		}
 	}
 	r := &request{results: make([]Result, len(w.Docs)), done: make(chan struct{})}
 	items := make([]item, len(w.Docs))
@@ -283,7 +289,7 @@ func (b *batch) graft(it *item, old *docState, path revtree.Path) error {
 		node.Size += uint64(d.Attachments[i].Length)
 		stored += uint64(d.Attachments[i].EncodedLength)
 	}
-	tree, _ := old.tree.Add(path, node, b.state.limit())
+	tree, dropped := old.tree.Add(path, node, b.state.limit())
 	place, known := tree.Find(d.Rev)
 	if !known {
 		return nil // an ancestor older than what is remembered
@@ -321,12 +327,18 @@ func (b *batch) graft(it *item, old *docState, path revtree.Path) error {
 			return err
 		}
 	}
-	if old.rec.inline && winner.ID != old.rec.winner {
+	if _, left := tree.Find(old.rec.winner); left && old.rec.inline && winner.ID != old.rec.winner {
 		if err := b.tx.Set(keys.body(d.ID, old.rec.winner), old.rec.body); err != nil {
 			return err
 		}
 	}
 	if err := b.supersede(old, &next, d.ID); err != nil {
+		return err
+	}
+	if err := b.uncover(old, &next, d.ID, leaves); err != nil {
+		return err
+	}
+	if err := b.stem(old, d, tree, dropped); err != nil {
 		return err
 	}
 	if err := b.save(d.ID, old, &next); err != nil {
@@ -359,6 +371,40 @@ func (b *batch) supersede(old, next *docState, id string) error {
 		}
 	}
 	return nil
+}
+
+// uncover is the opposite of supersede: a forged history can give the only child of a revision another parent, which
+// makes a leaf of it again.
+func (b *batch) uncover(old, next *docState, id string, leaves []revtree.Leaf) error {
+	for _, l := range leaves {
+		if i, ok := old.tree.Find(l.ID); !ok || old.tree.IsLeaf(i) || !old.tree.Node(i).Kept {
+			continue
+		}
+		sub(&b.state.stale, l.Size)
+		attachments, err := b.attachments(old, id, l.ID)
+		if err != nil {
+			return err
+		}
+		for i := range attachments {
+			next.rec.attached += uint64(attachments[i].EncodedLength)
+		}
+	}
+	return nil
+}
+
+// stem removes the bodies of revisions that the revs limit makes the document forget.
+func (b *batch) stem(old *docState, d *document.Document, tree revtree.Tree, dropped []revtree.ID) error {
+	var gone []revtree.ID
+	for _, rev := range dropped {
+		if i, ok := old.tree.Find(rev); ok && old.tree.Node(i).Kept {
+			gone = append(gone, rev)
+			sub(&b.state.stale, old.tree.Node(i).Size)
+		}
+	}
+	if len(gone) == 0 {
+		return nil
+	}
+	return b.forget(d.ID, old, tree, gone, d.Attachments)
 }
 
 // save writes the by-id value and accounts for it.

@@ -94,34 +94,41 @@ func (db *DB) advance(seq Seq) {
 // new from a fresh snapshot, and so cannot miss anything.
 func (db *DB) Wait(ctx context.Context, after Seq) error {
 	for {
-		// Whoever commits after this channel was made closes it, so that nothing between reading and waiting is lost.
-		news := db.watch()
-		snap, err := db.Snapshot()
-		if err != nil {
+		if err := db.gone(); err != nil {
 			return err
 		}
-		seq := snap.Seq()
-		snap.Close()
-		if seq > after {
+		// Whoever commits after this channel was made closes it, so that nothing between reading and waiting is lost.
+		news, committed := db.watch()
+		if committed == 0 {
+			// Nothing was written by this process: what the one before has left can be seen in a snapshot only.
+			snap, err := db.Snapshot()
+			if err != nil {
+				return err
+			}
+			committed = snap.Seq()
+			snap.Close()
+		}
+		if committed > after {
 			return nil
 		}
 		select {
 		case <-news:
 		case <-db.ended:
-			return db.gone()
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
 }
 
-func (db *DB) watch() <-chan struct{} {
+// watch returns a channel that is closed when something is committed, and the newest sequence that this process has
+// committed until now.
+func (db *DB) watch() (news <-chan struct{}, committed Seq) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	if db.mu.news == nil {
 		db.mu.news = make(chan struct{})
 	}
-	return db.mu.news
+	return db.mu.news, db.mu.committed
 }
 
 // Info describes a database at one moment. Sizes are in bytes.
@@ -231,7 +238,7 @@ func (db *DB) transact(ctx context.Context, fn func(tx kv.Tx, st *state) error) 
 	if err := db.gone(); err != nil {
 		return err
 	}
-	if err := db.store.writable(); err != nil {
+	if err := db.store.changeable(); err != nil {
 		return err
 	}
 	db.turn.Lock()

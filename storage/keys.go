@@ -5,7 +5,7 @@
 // The first byte of a key names its family. Integers are big-endian, so that they sort by value.
 //
 //	00 name                      node: "format", "uuid", "clean", "epoch", "next"; see format.go
-//	01 database name             catalogue: the database's entry (JSON)
+//	01 database name             catalogue: the database's entry
 //	02 database id:4             a dropped database whose keys are still to be removed
 //	03 "n" database name         database updates: the number of the newest update of a name
 //	03 "s" number:8              database updates: name and kind, by number
@@ -67,7 +67,8 @@ const (
 
 func nodeKey(name string) []byte      { return append([]byte{familyNode}, name...) }
 func catalogueKey(name string) []byte { return append([]byte{familyCatalogue}, name...) }
-func droppedKey(id uint32) []byte     { return binary.BigEndian.AppendUint32([]byte{familyDropped}, id) }
+func droppedKey(id uint32) []byte { return binary.BigEndian.AppendUint32([]byte{familyDropped}, id) }
+
 func updateNameKey(name string) []byte {
 	return append([]byte{familyUpdates, 'n'}, name...)
 }

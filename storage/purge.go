@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"iter"
+	"slices"
 
 	"github.com/mangrove-db/mangrove/document"
 	"github.com/mangrove-db/mangrove/revtree"
@@ -98,9 +99,8 @@ func (b *batch) relog(id string, old, next *docState) error {
 	return b.tx.Delete(was)
 }
 
-// prune makes the state of a document of which only tree is to be left. It removes the bodies of gone, which are
-// revisions that tree does not keep, or that the document has forgotten before; and the notes of attachments that
-// only they had. The caller saves the state.
+// prune makes the state of a document of which only tree is to be left, and removes the bodies of gone, which are
+// revisions that tree does not keep. The caller saves the state.
 func (b *batch) prune(id string, old *docState, tree revtree.Tree, gone []revtree.ID) (*docState, error) {
 	next := &docState{exists: tree.Len() > 0, tree: tree}
 	if winner, ok := tree.Winner(); ok {
@@ -112,40 +112,60 @@ func (b *batch) prune(id string, old *docState, tree revtree.Tree, gone []revtre
 			next.rec.inline, next.rec.body = true, old.rec.body
 		}
 	}
-	lost := map[address]bool{}
-	for _, rev := range gone {
-		attachments, err := b.attachments(old, id, rev)
+	for i := range old.tree.Len() {
+		n := old.tree.Node(i)
+		if old.rec.attached == 0 || !old.tree.IsLeaf(i) || !slices.Contains(gone, n.ID) {
+			continue
+		}
+		attachments, err := b.attachments(old, id, n.ID)
 		if err != nil {
 			return nil, err
 		}
-		i, known := old.tree.Find(rev)
 		for _, a := range attachments {
-			lost[a.Address] = true
-			if known && old.tree.IsLeaf(i) {
-				sub(&next.rec.attached, uint64(a.EncodedLength))
-			}
-		}
-		if err := b.tx.Delete(b.db.keys.body(id, rev)); err != nil {
-			return nil, err
+			sub(&next.rec.attached, uint64(a.EncodedLength))
 		}
 	}
-	for i := range tree.Len() {
-		if n := tree.Node(i); n.Kept && len(lost) > 0 {
-			attachments, err := b.attachments(old, id, n.ID)
-			if err != nil {
-				return nil, err
-			}
-			for _, a := range attachments {
-				delete(lost, a.Address)
-			}
+	return next, b.forget(id, old, tree, gone, nil)
+}
+
+// forget removes the bodies of gone, revisions that tree does not keep, and the notes of attachments that only they
+// had: neither what tree keeps nor the new revision, whose attachments are new.
+func (b *batch) forget(id string, old *docState, tree revtree.Tree, gone []revtree.ID, new []document.Attachment) error {
+	lost := map[address]struct{}{}
+	for _, rev := range gone {
+		attachments, err := b.attachments(old, id, rev)
+		if err != nil {
+			return err
+		}
+		for i := range attachments {
+			lost[attachments[i].Address] = struct{}{}
+		}
+		if err := b.tx.Delete(b.db.keys.body(id, rev)); err != nil {
+			return err
+		}
+	}
+	for i := range new {
+		delete(lost, new[i].Address)
+	}
+	for i := 0; i < tree.Len() && len(lost) > 0; i++ {
+		n := tree.Node(i)
+		if !n.Kept {
+			continue
+		}
+		attachments, err := b.attachments(old, id, n.ID)
+		if err != nil {
+			return err
+		}
+		for i := range attachments {
+			delete(lost, attachments[i].Address)
 		}
 	}
 	for a := range lost {
 		if err := b.tx.Delete(b.db.keys.reference(a, id)); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return next, nil
+	return nil
 }
 
 // attachments returns those of a revision, or none if its body is not there.

@@ -28,7 +28,13 @@ func (db *DB) Snapshot() (*Snapshot, error) {
 	if err != nil {
 		return nil, outer(err)
 	}
+	return db.view(snap)
+}
+
+// view makes a snapshot of the database of one of the engine, which it closes if it fails.
+func (db *DB) view(snap kv.Snapshot) (*Snapshot, error) {
 	s := &Snapshot{db: db, kv: snap}
+	var err error
 	if s.state, err = db.readState(snap); err != nil {
 		snap.Close()
 		return nil, err
@@ -104,7 +110,8 @@ func (r *Row) Conflicts() ([]revtree.ID, error) {
 	return ids, nil
 }
 
-// Document returns the winner. Its Revisions are not set.
+// Document returns the winner. Its Revisions are not set. ErrNotFound is returned if its body is not there, which only
+// forged histories bring about.
 func (r *Row) Document() (*document.Document, error) {
 	d := &document.Document{}
 	return d, r.Read(d)
@@ -116,7 +123,22 @@ func (r *Row) Read(d *document.Document) error {
 	if r.rec.inline {
 		return parseBodyInto(d, r.rec.body)
 	}
-	return r.snap.readBody(d)
+	err := r.snap.readBody(d)
+	if errors.Is(err, ErrCorrupt) && r.forgotten() {
+		return ErrNotFound
+	}
+	return err
+}
+
+// forgotten tells whether the winner's body was never received, or compacted away before a forged history made a leaf
+// of it again.
+func (r *Row) forgotten() bool {
+	tree, err := r.Tree()
+	if err != nil {
+		return false
+	}
+	winner, _ := tree.Winner()
+	return !winner.Kept
 }
 
 // Revision returns the revision at node i of t, the row's tree, with as much of its ancestry as the revs limit says:
@@ -163,6 +185,7 @@ func (s *Snapshot) Documents(ctx context.Context, r Range) iter.Seq2[*Row, error
 	return func(yield func(*Row, error) bool) {
 		it := s.kv.Iterate(s.idRange(spaceDoc, r))
 		defer it.Close()
+		var row Row // one for all
 		for n := 0; it.Next(); n++ {
 			if n%256 == 0 && ctx.Err() != nil {
 				yield(nil, ctx.Err())
@@ -173,8 +196,7 @@ func (s *Snapshot) Documents(ctx context.Context, r Range) iter.Seq2[*Row, error
 				yield(nil, outer(err))
 				return
 			}
-			row, err := s.row(string(it.Key()[spacePrefixLen:]), value)
-			if err != nil {
+			if row, err = s.row(string(it.Key()[spacePrefixLen:]), value); err != nil {
 				yield(nil, err)
 				return
 			}

@@ -3,12 +3,13 @@ package storage
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
+	"encoding/binary"
 	"errors"
 	"iter"
 	"log/slog"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mangrove-db/mangrove/storage/kv"
@@ -40,6 +41,9 @@ type Store struct {
 	background context.Context // ends when the store closes
 	stop       context.CancelFunc
 	working    sync.WaitGroup
+
+	unopened atomic.Bool // the start could not be noted, because the disk was full
+	opening  sync.Mutex  // held while that is made good
 
 	dropping sync.Mutex // held while dropped databases are removed
 
@@ -76,7 +80,13 @@ func newStore(engine kv.Engine, log *slog.Logger) (*Store, error) {
 	s.background, s.stop = context.WithCancel(context.Background())
 	s.mu.open = map[uint32]*DB{}
 	var err error
-	if s.identity, err = openFormat(s.background, engine); err == nil {
+	s.identity, err = openFormat(s.background, engine)
+	if errors.Is(err, kv.ErrNoSpace) {
+		log.Warn("the disk is full: the node opens for reading", "error", err)
+		s.identity, err = readIdentity(engine)
+		s.unopened.Store(true)
+	}
+	if err == nil {
 		s.updates, err = openUpdates(s)
 	}
 	if err != nil {
@@ -120,8 +130,10 @@ func (s *Store) Close() error {
 	s.working.Wait()
 	s.syncer.close()
 	err := s.syncer.failure()
-	if err == nil {
-		err = markClean(s.engine)
+	if err == nil && !s.unopened.Load() {
+		if err = markClean(s.engine); errors.Is(err, kv.ErrNoSpace) {
+			err = nil // the next start counts as one after a crash, which loses nothing
+		}
 	}
 	return errors.Join(err, s.engine.Close())
 }
@@ -129,21 +141,51 @@ func (s *Store) Close() error {
 // UUID returns the identity of the node, 32 hex digits. It never changes.
 func (s *Store) UUID() string { return s.uuid }
 
-// entry is what the catalogue says of a database.
+// entry is what the catalogue says of a database. Its value: version, id, creation, flags, q, n as uvarints, then
+// the incarnation.
 type entry struct {
-	ID          uint32      `json:"id"`
-	Incarnation incarnation `json:"incarnation"`
-	Created     int64       `json:"created"` // Unix microseconds
+	ID          uint32
+	Incarnation incarnation
+	Created     int64 // Unix microseconds
 	DBOptions
+}
+
+const entryVersion = 1
+
+func (e *entry) append(b []byte) []byte {
+	b = binary.AppendUvarint(append(b, entryVersion), uint64(e.ID))
+	b = binary.AppendUvarint(b, uint64(e.Created))
+	var flags uint64
+	if e.Partitioned {
+		flags = 1
+	}
+	b = binary.AppendUvarint(b, flags)
+	b = binary.AppendUvarint(b, uint64(e.Q))
+	b = binary.AppendUvarint(b, uint64(e.N))
+	return append(b, e.Incarnation[:]...)
+}
+
+func parseEntry(b []byte) (e entry, err error) {
+	if len(b) == 0 || b[0] != entryVersion {
+		return e, corrupt("catalogue entry", nil)
+	}
+	c := cursor{b: b[1:]}
+	e.ID, e.Created = uint32(c.uvarint()), int64(c.uvarint())
+	e.Partitioned = c.uvarint()&1 != 0
+	e.Q, e.N = int(c.uvarint()), int(c.uvarint())
+	if c.bad || len(c.b) != len(e.Incarnation) {
+		return e, corrupt("catalogue entry", nil)
+	}
+	copy(e.Incarnation[:], c.b)
+	return e, nil
 }
 
 // DBOptions are given when a database is created.
 type DBOptions struct {
 	// Partitioned asks that the ids of all documents have the form partition:key.
-	Partitioned bool `json:"partitioned,omitempty"`
+	Partitioned bool
 	// Q and N are kept for clients that ask for CouchDB's shards and replicas; they change nothing.
-	Q int `json:"q,omitempty"`
-	N int `json:"n,omitempty"`
+	Q, N int
 }
 
 // CreateDB creates a database. The caller has checked the name. It returns ErrExists if there is one of that name.
@@ -170,14 +212,10 @@ func (s *Store) CreateDB(ctx context.Context, name string, o DBOptions) (*DB, er
 			return err
 		}
 		e.ID = uint32(next)
-		value, err := json.Marshal(e)
-		if err != nil {
-			return err
-		}
 		first := state{epoch: s.epoch}
 		return errors.Join(
 			tx.Set(nodeKey("next"), strconv.AppendUint(nil, next+1, 10)),
-			tx.Set(catalogueKey(name), value),
+			tx.Set(catalogueKey(name), e.append(nil)),
 			tx.Set(newKeyspace(e.ID).meta(metaState), first.append(nil)),
 		)
 	})
@@ -217,10 +255,30 @@ func lookup(r kv.Reader, name string) (e entry, err error) {
 	if err != nil {
 		return e, outer(err)
 	}
-	if err := json.Unmarshal(value, &e); err != nil {
-		return e, corrupt("catalogue entry of "+name, err)
+	return parseEntry(value)
+}
+
+// Snapshot opens a snapshot of the database of that name, or returns ErrNoDatabase.
+func (s *Store) Snapshot(name string) (*DB, *Snapshot, error) {
+	snap, err := s.engine.Snapshot()
+	if err != nil {
+		return nil, nil, outer(err)
 	}
-	return e, nil
+	e, err := lookup(snap, name)
+	if err != nil {
+		snap.Close()
+		return nil, nil, err
+	}
+	db, err := s.attach(name, e)
+	if err == nil {
+		err = db.gone()
+	}
+	if err != nil {
+		snap.Close()
+		return nil, nil, err
+	}
+	view, err := db.view(snap)
+	return db, view, err
 }
 
 // attach returns the one DB that stands for the entry in this process.
@@ -267,7 +325,7 @@ func (s *Store) detach(id uint32, why error) {
 // DeleteDB deletes a database. Its keys and blobs are removed in the background. It returns ErrNoDatabase if there
 // is none of that name.
 func (s *Store) DeleteDB(ctx context.Context, name string) error {
-	if err := s.syncer.failure(); err != nil {
+	if err := s.changeable(); err != nil {
 		return err
 	}
 	var e entry
@@ -367,10 +425,30 @@ func (b bounds) kv() kv.Range {
 
 // writable returns why no write can be taken now, if so.
 func (s *Store) writable() error {
-	if err := s.syncer.failure(); err != nil {
+	if err := s.changeable(); err != nil {
 		return err
 	}
 	return s.engine.Room()
+}
+
+// changeable returns why not even something can be removed now, if so.
+func (s *Store) changeable() error {
+	if err := s.syncer.failure(); err != nil {
+		return err
+	}
+	if !s.unopened.Load() {
+		return nil
+	}
+	s.opening.Lock()
+	defer s.opening.Unlock()
+	if !s.unopened.Load() {
+		return nil
+	}
+	if _, err := openFormat(s.background, s.engine); err != nil {
+		return err
+	}
+	s.unopened.Store(false)
+	return nil
 }
 
 // One transaction removes so many keys, or so many bytes of keys, whatever is less.

@@ -189,7 +189,10 @@ func (u *updates) flush() {
 	u.mu.Unlock()
 	for names := range slices.Chunk(order, updatesBatch) {
 		if err := u.write(names, pending); err != nil {
-			u.store.log.Warn("writing database updates failed", "error", err)
+			if !errors.Is(err, kv.ErrNoSpace) {
+				u.store.log.Warn("writing database updates failed", "error", err)
+			}
+			// With a full disk hardly anything happens; what did is reported at the next start.
 			return
 		}
 	}

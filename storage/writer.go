@@ -154,7 +154,7 @@ func (w *writer) transact(group []item) (Seq, error) {
 	if err := db.gone(); err != nil && !errors.Is(err, ErrClosed) {
 		return 0, err
 	}
-	if err := db.store.writable(); err != nil {
+	if err := db.store.changeable(); err != nil {
 		return 0, err
 	}
 	db.turn.Lock()

@@ -37,7 +37,8 @@ type Engine interface {
 	Update(ctx context.Context, fn func(Tx) error) error
 	// Sync returns once everything committed before the call is durable.
 	Sync() error
-	// Room returns ErrNoSpace while the disk is too full for writes.
+	// Room returns ErrNoSpace while the disk is too full for new data. Updates that free something go on for longer,
+	// until they get ErrNoSpace themselves.
 	Room() error
 	// Usage estimates the bytes on disk of all keys that start with prefix.
 	Usage(prefix []byte) uint64

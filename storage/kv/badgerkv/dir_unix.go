@@ -5,6 +5,7 @@ package badgerkv
 import (
 	"errors"
 	"os"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -28,3 +29,11 @@ func freeSpace(dir string) (uint64, error) {
 }
 
 func isQuota(err error) bool { return errors.Is(err, unix.EDQUOT) }
+
+// allocated returns the bytes that a file takes up on the disk, which may be fewer than its size.
+func allocated(info os.FileInfo) uint64 {
+	if s, ok := info.Sys().(*syscall.Stat_t); ok {
+		return uint64(s.Blocks) * 512
+	}
+	return uint64(info.Size())
+}

@@ -2,6 +2,7 @@ package badgerkv
 
 import (
 	"errors"
+	"os"
 
 	"golang.org/x/sys/windows"
 )
@@ -23,3 +24,6 @@ func freeSpace(dir string) (uint64, error) {
 func isQuota(err error) bool {
 	return errors.Is(err, windows.ERROR_DISK_FULL) || errors.Is(err, windows.ERROR_HANDLE_DISK_FULL) || errors.Is(err, windows.ERROR_DISK_QUOTA_EXCEEDED)
 }
+
+// allocated returns the bytes that a file takes up on the disk, at most.
+func allocated(info os.FileInfo) uint64 { return uint64(info.Size()) }

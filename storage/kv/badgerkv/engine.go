@@ -43,14 +43,14 @@ const DefaultReserve = 128 << 20
 // valueLogSize is the size in bytes at which Badger begins another value-log file.
 const valueLogSize = 128 << 20
 
+// openingRoom is what the engine needs besides the tables that it writes.
+const openingRoom = 4 << 20
+
 type engine struct {
 	db    *badger.DB
 	dir   string
 	blobs *blobs
 	space *space
-
-	unwatch  context.CancelFunc
-	watching sync.WaitGroup
 
 	threshold int64 // size from which values lie in Badger's value log
 
@@ -119,7 +119,14 @@ func Open(o Options) (kv.Engine, error) {
 		WithMetricsEnabled(false).
 		WithDetectConflicts(true)
 	room := newSpace(o.Dir, o.Reserve, o.Logger)
-	room.yield() // opening writes down what the logs hold
+	// Opening writes down what the logs of the last run hold.
+	logged, err := logsSize(keys)
+	if err == nil {
+		err = room.make(logged + openingRoom)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open the key-value engine in %s: %w", keys, err)
+	}
 	db, err := badger.Open(bo)
 	if err != nil {
 		if strings.Contains(err.Error(), "Cannot acquire directory lock") {
@@ -137,9 +144,6 @@ func Open(o Options) (kv.Engine, error) {
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	e.unwatch = cancel
-	e.watching.Go(func() { room.watch(ctx) })
 	return e, nil
 }
 
@@ -217,9 +221,14 @@ func (e *engine) Close() error {
 		return nil
 	}
 	e.using.Wait()
-	e.unwatch()
-	e.watching.Wait()
-	e.space.yield() // closing writes down what is in memory
+	// Closing writes down what is in memory. Where there is no room for it, it stays in the logs.
+	logged, err := logsSize(e.dir)
+	if err == nil {
+		err = e.space.make(logged + openingRoom)
+	}
+	if err != nil {
+		return errors.Join(err, e.Sync())
+	}
 	return errors.Join(e.sync(), e.db.Close())
 }
 

@@ -1,7 +1,6 @@
 package badgerkv
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,18 +9,19 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
-	"time"
 
 	"github.com/mangrove-db/mangrove/storage/kv"
 )
 
 // space watches the room on the disk. Badger writes through memory maps, where a full disk is not an error but a
-// fatal signal; so writes stop while there is still room for what the engine has yet to flush and merge. Against
-// others who fill the disk meanwhile, a file holds some of that room; it is given up when the room is needed, and
-// taken again when there is enough.
+// fatal signal; so writes stop while there is still room for what the engine has yet to flush and merge.
+//
+// Others may fill the disk meanwhile. So a file holds some room, which is given up when the engine is opened or
+// closed and would not find enough, and taken again when there is.
 type space struct {
 	dir     string
-	reserve uint64 // below this, no writes
+	reserve uint64 // below this, writes are refused
+	floor   uint64 // below this, even those that free something
 	held    uint64 // size of the file
 	log     *slog.Logger
 
@@ -36,7 +36,8 @@ const heldSpace = 64 << 20
 const reserveFile = "reserve"
 
 func newSpace(dir string, reserve int64, log *slog.Logger) *space {
-	s := &space{dir: dir, reserve: uint64(reserve), held: min(heldSpace, uint64(reserve)/2), log: log}
+	r := uint64(reserve)
+	s := &space{dir: dir, reserve: r, floor: r / 4, held: min(heldSpace, r/2), log: log}
 	_, err := os.Stat(s.file())
 	s.holding = err == nil
 	return s
@@ -44,69 +45,44 @@ func newSpace(dir string, reserve int64, log *slog.Logger) *space {
 
 func (s *space) file() string { return filepath.Join(s.dir, reserveFile) }
 
-// check returns kv.ErrNoSpace if less than the reserve is free. It costs one system call.
-func (s *space) check() error {
+// check returns kv.ErrNoSpace if there is too little room for new data. It costs one system call.
+func (s *space) check() error { return s.require(s.reserve) }
+
+// checkFloor returns kv.ErrNoSpace if there is too little room for any change.
+func (s *space) checkFloor() error { return s.require(s.floor) }
+
+func (s *space) require(bytes uint64) error {
 	free, err := freeSpace(s.dir)
 	if err != nil {
 		return fmt.Errorf("look for room on the disk: %w", err)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case free < s.held && s.holding:
-		s.releaseLocked()
-	case free >= s.reserve+2*s.held && !s.holding:
-		s.holdLocked()
-	}
-	full := free < s.reserve
-	if full != s.full {
-		s.full = full
-		if full {
-			s.log.Warn("the disk is nearly full: writes are refused until there is room", "free_mib", free>>20, "needed_mib", s.reserve>>20)
-		} else {
-			s.log.Info("there is room on the disk again", "free_mib", free>>20)
-		}
-	}
-	if full {
-		return fmt.Errorf("%w: %d MiB are free, %d MiB must be", kv.ErrNoSpace, free>>20, s.reserve>>20)
+	s.note(free)
+	if free < bytes {
+		return fmt.Errorf("%w: %d MiB are free, %d MiB must be", kv.ErrNoSpace, free>>20, bytes>>20)
 	}
 	return nil
 }
 
-// watch looks for room even while nobody writes: what the engine does by itself may need it.
-func (s *space) watch(ctx context.Context) {
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-			_ = s.check() // its word is for writers; here only the file counts
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-// yield gives up the held room if the disk is full, because the engine is about to need it.
-func (s *space) yield() {
-	free, err := freeSpace(s.dir)
+// note tells the log when the disk has become full or has room again, and holds the reserve when it can.
+func (s *space) note(free uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err == nil && free < s.held && s.holding {
-		s.releaseLocked()
+	if !s.holding && free >= s.reserve+s.held {
+		s.hold()
 	}
-}
-
-func (s *space) releaseLocked() {
-	if err := os.Remove(s.file()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		s.log.Warn("the disk is full, and giving up the reserve failed", "error", err)
+	full := free < s.reserve
+	if full == s.full {
 		return
 	}
-	s.holding = false
-	s.log.Warn("the disk is full: the reserve was given up")
+	s.full = full
+	if full {
+		s.log.Warn("the disk is nearly full: writes are refused until there is room", "free_mib", free>>20, "needed_mib", s.reserve>>20)
+	} else {
+		s.log.Info("there is room on the disk again", "free_mib", free>>20)
+	}
 }
 
-func (s *space) holdLocked() {
+func (s *space) hold() {
 	f, err := os.OpenFile(s.file(), os.O_CREATE|os.O_RDWR, 0o600)
 	if err == nil {
 		err = errors.Join(allocate(f, int64(s.held)), f.Close())
@@ -117,6 +93,30 @@ func (s *space) holdLocked() {
 		_ = os.Remove(s.file())
 	}
 	s.holding = true
+}
+
+// make sees to it that the engine finds room for bytes, if need be by giving up the reserve.
+func (s *space) make(bytes uint64) error {
+	free, err := freeSpace(s.dir)
+	if err != nil {
+		return fmt.Errorf("look for room on the disk: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if free < bytes && s.holding {
+		s.log.Warn("the disk is full: the reserve is given up", "free_mib", free>>20)
+		if err := os.Remove(s.file()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		s.holding = false
+		if free, err = freeSpace(s.dir); err != nil {
+			return err
+		}
+	}
+	if free < bytes {
+		return fmt.Errorf("%w: %d MiB are free, the engine needs %d MiB", kv.ErrNoSpace, free>>20, bytes>>20)
+	}
+	return nil
 }
 
 // noSpace gives the operating system's word for a full disk or quota the name that the seam has for it.

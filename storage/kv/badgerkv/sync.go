@@ -143,6 +143,19 @@ func syncLogs(dir string) error {
 }
 
 // syncFile flushes what has been written to a file by anybody.
+// logsSize returns the bytes on the disk that the memtable logs take up, which is about what their tables will.
+func logsSize(dir string) (total uint64, err error) {
+	names, err := filepath.Glob(filepath.Join(dir, "*.mem"))
+	for _, name := range names {
+		info, err := os.Stat(name)
+		if err != nil {
+			return 0, err
+		}
+		total += allocated(info)
+	}
+	return total, err
+}
+
 func syncFile(name string) error {
 	f, err := os.OpenFile(name, os.O_RDWR, 0)
 	if err != nil {
