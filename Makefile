@@ -35,6 +35,9 @@ run: build ## build and run a node (DATA=./data LISTEN=127.0.0.1:5984)
 		echo 'Log in with the administrator shown at the first start:'; \
 		echo '  curl -u admin http://$(LISTEN)/_all_dbs'; \
 		echo 'Password lost? Write "admin = a new one" under [admins] in $(DATA)/mangrove.ini'; \
+	elif [ -n "$${COUCHDB_USER:-}" ]; then \
+		echo "Log in as the administrator \"$$COUCHDB_USER\" with the password given:"; \
+		echo "  curl -u $$COUCHDB_USER http://$(LISTEN)/_all_dbs"; \
 	else \
 		echo 'The administrator "admin" and a password are shown below, this once; then'; \
 		echo '  curl -u admin http://$(LISTEN)/_all_dbs'; \
