@@ -409,8 +409,8 @@ func (b *batch) stem(old *docState, d *document.Document, tree revtree.Tree, dro
 
 // save writes the by-id value and accounts for it.
 func (b *batch) save(id string, old, next *docState) error {
-	next.rec.tree = next.tree.AppendBinary(make([]byte, 0, len(old.rec.tree)+64))
-	value := next.rec.append(make([]byte, 0, len(next.rec.tree)+len(next.rec.body)+64))
+	value := next.rec.append(make([]byte, 0, len(old.rec.tree)+len(next.rec.body)+128))
+	value = next.tree.AppendBinary(value) // the last part of the record
 	next.size = len(value)
 	if err := b.tx.Set(b.db.keys.doc(id), value); err != nil {
 		return err

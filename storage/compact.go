@@ -137,7 +137,7 @@ func (db *DB) compactDocs(ctx context.Context, docs []docBodies) error {
 	if !errors.Is(err, kv.ErrTooBig) {
 		return err
 	}
-	first, second := docs, docs
+	var first, second []docBodies
 	switch d := docs[0]; {
 	case len(docs) > 1:
 		first, second = docs[:len(docs)/2], docs[len(docs)/2:]

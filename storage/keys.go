@@ -67,7 +67,7 @@ const (
 
 func nodeKey(name string) []byte      { return append([]byte{familyNode}, name...) }
 func catalogueKey(name string) []byte { return append([]byte{familyCatalogue}, name...) }
-func droppedKey(id uint32) []byte { return binary.BigEndian.AppendUint32([]byte{familyDropped}, id) }
+func droppedKey(id uint32) []byte     { return binary.BigEndian.AppendUint32([]byte{familyDropped}, id) }
 
 func updateNameKey(name string) []byte {
 	return append([]byte{familyUpdates, 'n'}, name...)

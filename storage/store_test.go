@@ -12,6 +12,7 @@ import (
 
 	"github.com/mangrove-db/mangrove/document"
 	"github.com/mangrove-db/mangrove/revtree"
+	"github.com/mangrove-db/mangrove/storage/kv"
 	"github.com/mangrove-db/mangrove/storage/kv/badgerkv"
 )
 
@@ -217,19 +218,24 @@ func TestDroppedKeysGo(t *testing.T) {
 	}
 }
 
+// fullEngine has no room for writes, but some for removals.
+type fullEngine struct{ kv.Engine }
+
+func (fullEngine) Room() error { return kv.ErrNoSpace }
+
 func TestNoSpace(t *testing.T) {
 	dir := t.TempDir()
 	s := openStore(t, dir)
 	db := createDB(t, s, "db")
-	put(t, db, &document.Document{ID: "a"})
+	rev := put(t, db, &document.Document{ID: "a"})
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	engine, err := badgerkv.Open(badgerkv.Options{Dir: dir, Reserve: 1 << 60})
+	engine, err := badgerkv.Open(badgerkv.Options{Dir: dir, Memory: 1, Reserve: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s, err = newStore(engine, s.log); err != nil {
+	if s, err = newStore(fullEngine{engine}, s.log); err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()
@@ -238,6 +244,9 @@ func TestNoSpace(t *testing.T) {
 	}
 	if _, err := db.Apply(t.Context(), Write{Docs: []*document.Document{{ID: "b", Body: []byte("{}")}}}); !errors.Is(err, ErrNoSpace) {
 		t.Errorf("Apply: %v", err)
+	}
+	if r, err := db.Apply(t.Context(), Write{Docs: []*document.Document{{ID: "a", Rev: rev, Deleted: true, Body: []byte("{}")}}}); err != nil || r[0].Err != nil {
+		t.Errorf("a tombstone: %v, %v", r, err)
 	}
 	if _, err := db.StoreAttachment(t.Context(), strings.NewReader("x"), Coding{}); !errors.Is(err, ErrNoSpace) {
 		t.Errorf("StoreAttachment: %v", err)
@@ -253,6 +262,48 @@ func TestNoSpace(t *testing.T) {
 	if err := s.DeleteDB(t.Context(), "db"); err != nil {
 		t.Errorf("DeleteDB: %v", err)
 	}
+}
+
+// TestNoSpaceAtAll opens a store whose disk is too full even for removals.
+func TestNoSpaceAtAll(t *testing.T) {
+	dir := t.TempDir()
+	s := openStore(t, dir)
+	put(t, createDB(t, s, "db"), &document.Document{ID: "a"})
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	engine, err := badgerkv.Open(badgerkv.Options{Dir: dir, Reserve: 1 << 60})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s, err = newStore(engine, s.log); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.DeleteDB(t.Context(), "db"); !errors.Is(err, ErrNoSpace) {
+		t.Errorf("DeleteDB: %v", err)
+	}
+	db, err := s.DB("db")
+	if err != nil {
+		t.Fatal(err)
+	}
+	snap := view(t, db)
+	if _, err := snap.Lookup("a"); err != nil {
+		t.Errorf("Lookup: %v", err)
+	}
+	snap.Close()
+	epoch := s.epoch
+	if err := s.Close(); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+	// With room again all goes on, in an epoch that is not older than what was shown meanwhile.
+	s = openStore(t, dir)
+	if s.epoch < epoch {
+		t.Errorf("epoch %d after %d", s.epoch, epoch)
+	}
+	if db, err = s.DB("db"); err != nil {
+		t.Fatal(err)
+	}
+	put(t, db, &document.Document{ID: "b"})
 }
 
 func mustRev(text string) revtree.ID {

@@ -442,7 +442,13 @@ func TestLocked(t *testing.T) {
 }
 
 func TestRoom(t *testing.T) {
-	e, err := Open(Options{Dir: t.TempDir(), Reserve: 1 << 60})
+	dir := t.TempDir()
+	free, err := freeSpace(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Nearly full: less than the reserve is free, and more than its last quarter.
+	e, err := Open(Options{Dir: dir, Reserve: int64(free) * 2})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -457,6 +463,22 @@ func TestRoom(t *testing.T) {
 	if err := e.Update(t.Context(), func(tx kv.Tx) error { return tx.Delete([]byte("k")) }); err != nil {
 		t.Error(err)
 	}
+}
+
+func TestFull(t *testing.T) {
+	e, err := Open(Options{Dir: t.TempDir(), Reserve: 1 << 60})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	if err := e.Update(t.Context(), func(tx kv.Tx) error { return tx.Delete([]byte("k")) }); !errors.Is(err, kv.ErrNoSpace) {
+		t.Errorf("an update on a full disk: %v", err)
+	}
+	s, err := e.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
 }
 
 // TestClose closes while snapshots are open and updates go on: each of them either works or is told.

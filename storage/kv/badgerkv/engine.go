@@ -179,6 +179,9 @@ func (e *engine) transact(fn func(kv.Tx) error) error {
 	}
 	t := &txn{e: e, t: e.db.NewTransaction(true)}
 	defer t.Close()
+	if err := e.space.checkFloor(); err != nil {
+		return err
+	}
 	if err := fn(t); err != nil {
 		return err
 	}
@@ -227,7 +230,7 @@ func (e *engine) Close() error {
 		err = e.space.make(logged + openingRoom)
 	}
 	if err != nil {
-		return errors.Join(err, e.Sync())
+		return errors.Join(err, e.sync())
 	}
 	return errors.Join(e.sync(), e.db.Close())
 }

@@ -8,7 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/mangrove-db/mangrove/storage/kv"
 )
@@ -24,6 +26,9 @@ type space struct {
 	floor   uint64 // below this, even those that free something
 	held    uint64 // size of the file
 	log     *slog.Logger
+
+	seen atomic.Int64  // when lately looked, in Unix nanoseconds
+	free atomic.Uint64 // what it saw
 
 	mu      sync.Mutex
 	holding bool
@@ -52,15 +57,34 @@ func (s *space) check() error { return s.require(s.reserve) }
 func (s *space) checkFloor() error { return s.require(s.floor) }
 
 func (s *space) require(bytes uint64) error {
-	free, err := freeSpace(s.dir)
+	free, err := s.lately()
 	if err != nil {
 		return fmt.Errorf("look for room on the disk: %w", err)
 	}
-	s.note(free)
 	if free < bytes {
 		return fmt.Errorf("%w: %d MiB are free, %d MiB must be", kv.ErrNoSpace, free>>20, bytes>>20)
 	}
 	return nil
+}
+
+// fresh is how long a look at the disk is good for: a few megabytes are written in it at most, and many small writes
+// ask often.
+const fresh = 10 * time.Millisecond
+
+// lately returns how many bytes are free, or were just now.
+func (s *space) lately() (uint64, error) {
+	now := time.Now().UnixNano()
+	if age := now - s.seen.Load(); age >= 0 && age < int64(fresh) {
+		return s.free.Load(), nil
+	}
+	free, err := freeSpace(s.dir)
+	if err != nil {
+		return 0, err
+	}
+	s.free.Store(free)
+	s.seen.Store(now)
+	s.note(free)
+	return free, nil
 }
 
 // note tells the log when the disk has become full or has room again, and holds the reserve when it can.
