@@ -53,6 +53,12 @@ race: ## all tests with the race detector (needs a C compiler)
 	@command -v $${CC:-gcc} >/dev/null || { echo 'make race needs a C compiler: apt-get install gcc libc6-dev'; exit 1; }
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 20m ./...
 
+.PHONY: meta
+meta: ## random replication scenarios (SEED= SCENARIOS=2000 OPS=24, or OPSFILE= to play one again)
+	MANGROVE_META_SEED='$(SEED)' MANGROVE_META_SCENARIOS='$(or $(SCENARIOS),2000)' MANGROVE_META_OPS='$(OPS)' \
+	MANGROVE_META_OPSFILE='$(abspath $(OPSFILE))' $(GO) test -v -count=1 -timeout 2h \
+		-run '$(if $(OPSFILE),^TestOpsFile$$,^Test(Metamorphic|Relations)$$)' ./integration/metamorphic
+
 .PHONY: crash
 crash: ## kill a writing node again and again: nothing acknowledged is lost
 	$(GO) test -v -count=1 -timeout 30m -run '^TestCrash' ./integration
@@ -64,6 +70,10 @@ torn: ## open data whose newest files were cut or zeroed at the end
 .PHONY: fulldisk
 fulldisk: ## fill the disk under a writing node
 	$(GO) test -v -count=1 -timeout 30m -run '^TestFullDisk' ./integration
+
+.PHONY: clients
+clients: ## a day's work with PouchDB, nano (both need Node.js) and kivik
+	$(GO) test -v -count=1 -timeout 10m ./integration/clients
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (30s), one at a time

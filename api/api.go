@@ -36,6 +36,8 @@ type Options struct {
 	Auth    *auth.Authenticator
 	Logger  *slog.Logger
 	Version string // of Mangrove
+	// Replications are the node's.
+	Replications Replications
 }
 
 // API is an http.Handler. Close ends its feeds.
@@ -47,9 +49,12 @@ type API struct {
 	version string
 	server  []string // the Server header
 	started time.Time
-	router  *mux.Router
-	uuids   atomic.Pointer[uuids]
-	stats   *stats
+
+	replications Replications
+
+	router *mux.Router
+	uuids  atomic.Pointer[uuids]
+	stats  *stats
 
 	ending context.Context // done when feeds are to end
 	end    context.CancelFunc
@@ -57,7 +62,7 @@ type API struct {
 
 // New returns an API over the store.
 func New(o Options) *API {
-	a := &API{store: o.Store, config: o.Config, auth: o.Auth, log: o.Logger, version: o.Version, started: time.Now(), stats: newStats()}
+	a := &API{store: o.Store, config: o.Config, auth: o.Auth, log: o.Logger, version: o.Version, started: time.Now(), stats: newStats(), replications: o.Replications}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
 	}
@@ -141,6 +146,9 @@ func (q *request) serve() error {
 func (q *request) overrideMethod() {
 	if m := q.Header.Get("X-HTTP-Method-Override"); m != "" && q.Method == http.MethodPost {
 		q.Method = strings.ToUpper(m)
+		if q.Method == http.MethodHead {
+			q.Method = http.MethodGet // the client waits for the body of an answer to a POST
+		}
 	}
 }
 

@@ -215,11 +215,12 @@ func (b *bulk) apply(docs []*document.Document) ([]storage.Result, error) {
 		w.Mode = storage.Replicate
 	}
 	special := func(d *document.Document) bool { return d.ID[0] == '_' }
-	if !slices.ContainsFunc(docs, special) {
+	guarded := b.q.guarded()
+	if !guarded && !slices.ContainsFunc(docs, special) {
 		return b.db.Apply(ctx, w)
 	}
 
-	// Local documents are written by themselves, and malformed design documents not at all.
+	// Local documents are written by themselves, and malformed ones not at all.
 	results := make([]storage.Result, len(docs))
 	w.Docs = make([]*document.Document, 0, len(docs))
 	places := make([]int, 0, len(docs)) // of the other documents in docs
@@ -234,6 +235,11 @@ func (b *bulk) apply(docs []*document.Document) ([]storage.Result, error) {
 			continue
 		case document.IsDesign(d.ID):
 			if err := checkDesign(d.Body); err != nil {
+				results[i] = storage.Result{ID: d.ID, Rev: d.Rev, Err: err}
+				continue
+			}
+		case guarded:
+			if err := b.q.guard(d, w.Mode); err != nil {
 				results[i] = storage.Result{ID: d.ID, Rev: d.Rev, Err: err}
 				continue
 			}

@@ -3,11 +3,11 @@ package api
 import (
 	"encoding/json"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/mangrove-db/mangrove/document"
+	"github.com/mangrove-db/mangrove/internal/dbname"
 	"github.com/mangrove-db/mangrove/storage"
 )
 
@@ -26,37 +26,14 @@ func getDatabase(q *request) error {
 	return q.reply(http.StatusOK, info)
 }
 
-// longestName is how long a part of a database's name may be: what CouchDB has room for in the names of its files.
-const longestName = 238
-
-// systemNames may be names of databases though they start with an underscore.
-var systemNames = []string{"_users", "_replicator", "_global_changes"}
-
 func checkName(name string) error {
-	// CouchDB's databases may live below a folder: what is behind the last slash may be a system name.
-	base := name[strings.LastIndexByte(name, '/')+1:]
-	legal := slices.Contains(systemNames, name) || legalName(name) || base != name && slices.Contains(systemNames, base) && legalName(strings.TrimSuffix(name, "/"+base))
-	if !legal {
+	if !dbname.Legal(name) {
 		return illegalName(name)
 	}
-	for part := range strings.SplitSeq(name, "/") {
-		if len(part) > longestName {
-			return longName(name)
-		}
+	if dbname.TooLong(name) {
+		return longName(name)
 	}
 	return nil
-}
-
-func legalName(name string) bool {
-	if name == "" || name[0] < 'a' || name[0] > 'z' {
-		return false
-	}
-	for _, c := range []byte(name) {
-		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && !strings.ContainsRune("_$()+-/", rune(c)) {
-			return false
-		}
-	}
-	return true
 }
 
 func putDatabase(q *request) error {

@@ -11,6 +11,7 @@ import (
 	"github.com/mangrove-db/mangrove/auth"
 	"github.com/mangrove-db/mangrove/document"
 	"github.com/mangrove-db/mangrove/internal/httprange"
+	"github.com/mangrove-db/mangrove/replicator"
 	"github.com/mangrove-db/mangrove/storage"
 )
 
@@ -46,6 +47,7 @@ var (
 	errRevAndETag      = badRequest("Document rev and etag have different values")
 	errNeedsRev        = badRequest("When `new_edits: false`, the document needs `_rev` or `_revisions` specified")
 	errMissingRev      = &Error{Status: http.StatusConflict, Name: "not_found", Reason: "missing_rev"}
+	errCutBody         = badRequest("The request ended before its body was complete.")
 	errNoAttachment    = notFound("Document is missing attachment")
 	errDigest          = &Error{Status: http.StatusBadRequest, Name: "content_md5_mismatch", Reason: "Possible message corruption."}
 	errTemporaryViews  = &Error{Status: http.StatusGone, Name: "gone", Reason: "Temporary views are not supported in CouchDB"}
@@ -88,6 +90,37 @@ func invalidDesign(reason string) *Error {
 	return &Error{Status: http.StatusBadRequest, Name: "invalid_design_doc", Reason: reason}
 }
 
+func forbidden(reason string) *Error {
+	return &Error{Status: http.StatusForbidden, Name: "forbidden", Reason: reason}
+}
+
+// replicationError is for replications that were asked for by a request and failed. Where CouchDB blames itself for the
+// failures of others, so it is here.
+func replicationError(err error) *Error {
+	var (
+		fetch  *replicator.FilterFetchError
+		filter *replicator.FilterError
+	)
+	e := &Error{Status: http.StatusInternalServerError, Name: "replication_failed", Reason: err.Error()}
+	switch {
+	case errors.Is(err, replicator.ErrNoDatabase):
+		e.Name = "db_not_found"
+	case errors.Is(err, replicator.ErrUnauthorized):
+		e.Name = "unauthorized"
+	case errors.As(err, &filter) && filter.Fault == replicator.FaultUnsupported:
+		return notImplemented(filter.Reason)
+	case errors.As(err, &fetch), errors.As(err, &filter):
+		e.Name = "filter_fetch_error"
+	case errors.Is(err, replicator.ErrCancelled):
+		e.Name = "cancelled"
+	case errors.Is(err, replicator.ErrStopping):
+		return toError(storage.ErrClosed)
+	case errors.Is(err, context.Canceled):
+		return toError(err)
+	}
+	return e
+}
+
 // notImplemented is for what this node cannot do yet.
 func notImplemented(reason string) *Error {
 	return &Error{Status: http.StatusNotImplemented, Name: "not_implemented", Reason: reason}
@@ -104,6 +137,8 @@ func toError(err error) *Error {
 		doc     *document.Error
 		stub    *storage.MissingStubError
 		tooMuch *http.MaxBytesError
+		spec    *replicator.SpecError
+		guarded *replicator.ForbiddenError
 	)
 	switch {
 	case errors.As(err, &e):
@@ -112,6 +147,10 @@ func toError(err error) *Error {
 		return documentError(doc)
 	case errors.As(err, &stub):
 		return &Error{Status: http.StatusPreconditionFailed, Name: "missing_stub", Reason: stub.Error()}
+	case errors.As(err, &spec):
+		return badRequest(spec.Reason)
+	case errors.As(err, &guarded):
+		return forbidden(guarded.Reason)
 	case errors.As(err, &tooMuch):
 		return errRequestTooLarge
 	case errors.Is(err, storage.ErrDeleted):
@@ -141,7 +180,7 @@ func toError(err error) *Error {
 	case errors.Is(err, storage.ErrClosed):
 		return &Error{Status: http.StatusServiceUnavailable, Name: "service_unavailable", Reason: "The node is stopping."}
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, context.Canceled):
-		return badRequest("The request ended before its body was complete.")
+		return errCutBody
 	}
 	return nil
 }

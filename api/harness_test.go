@@ -2,16 +2,19 @@ package api
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/mangrove-db/mangrove/auth"
 	"github.com/mangrove-db/mangrove/config"
+	"github.com/mangrove-db/mangrove/replicator"
 	"github.com/mangrove-db/mangrove/storage"
 )
 
@@ -61,11 +64,17 @@ func newNode(t testing.TB, options ...option) *node {
 	if _, err := auth.PrepareAdmins(cfg, &auth.Account{Name: adminName, Password: adminPassword}); err != nil {
 		t.Fatal(err)
 	}
-	n.api = New(Options{Store: n.store, Config: cfg, Auth: auth.New(cfg), Version: "test"})
+	replications := replicator.NewService(replicator.ServiceOptions{Store: n.store, Settings: func() replicator.Settings { return replicator.Settings{} }, UserAgent: "test"})
+	ctx, stop := context.WithCancel(context.Background())
+	var working sync.WaitGroup
+	working.Go(func() { replications.Serve(ctx) })
+	n.api = New(Options{Store: n.store, Config: cfg, Auth: auth.New(cfg), Version: "test", Replications: replications})
 	n.server = httptest.NewServer(n.api)
 	n.url, n.client = n.server.URL, n.server.Client()
 	n.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	t.Cleanup(func() {
+		stop()
+		working.Wait()
 		n.api.Close()
 		n.server.Close()
 		if err := n.store.Close(); err != nil {

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"iter"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -77,25 +75,6 @@ func (l *listing) readQuery(q *request) error {
 		l.partition = q.name
 	}
 	return nil
-}
-
-// queryParams yields the parameters of a query in their order. What cannot be parsed is left out.
-func queryParams(raw string) iter.Seq2[string, string] {
-	return func(yield func(string, string) bool) {
-		for pair := range strings.SplitSeq(raw, "&") {
-			name, value, _ := strings.Cut(pair, "=")
-			name, err := url.QueryUnescape(name)
-			if err != nil || name == "" {
-				continue
-			}
-			if value, err = url.QueryUnescape(value); err != nil {
-				continue
-			}
-			if !yield(name, value) {
-				return
-			}
-		}
-	}
 }
 
 func (l *listing) readKeysParam(value string) error {

@@ -8,8 +8,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/gorilla/mux"
 )
 
 // stats counts what the node does, under CouchDB's names.
@@ -99,9 +97,8 @@ func (s *stats) tree() map[string]any {
 
 // thisNode checks that the path names this node.
 func (q *request) thisNode() error {
-	var match mux.RouteMatch
-	q.api.router.Match(q.Request, &match)
-	node, err := unescape(match.Vars["node"])
+	_, vars := find(q.api.router, q.Request)
+	node, err := unescape(vars["node"])
 	if err != nil {
 		return err
 	}

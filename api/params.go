@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"encoding/json"
+	"iter"
 	"net/url"
 	"strconv"
 	"strings"
@@ -43,10 +44,51 @@ func (q *request) params() url.Values {
 		if q.URL.RawQuery == "" {
 			q.query = url.Values{}
 		} else {
-			q.query = q.URL.Query() // what cannot be parsed is left out
+			q.query = url.Values{}
+			for name, value := range queryParams(q.URL.RawQuery) {
+				q.query.Add(name, value)
+			}
 		}
 	}
 	return q.query
+}
+
+// queryParams yields the parameters of a query in their order. Nothing in it is an error: a parameter that was left out
+// because it is malformed would make the request mean something else.
+func queryParams(raw string) iter.Seq2[string, string] {
+	return func(yield func(string, string) bool) {
+		for pair := range strings.SplitSeq(raw, "&") {
+			name, value, _ := strings.Cut(pair, "=")
+			if name = queryText(name); name == "" {
+				continue
+			}
+			if !yield(name, queryText(value)) {
+				return
+			}
+		}
+	}
+}
+
+// queryText undoes the escaping of a part of a query. A percent sign that escapes nothing stands for itself, as in
+// CouchDB.
+func queryText(s string) string {
+	if text, err := url.QueryUnescape(s); err == nil {
+		return text
+	}
+	var text []byte
+	for len(s) > 0 {
+		n := 1
+		if s[0] == '%' {
+			n = min(3, len(s))
+		}
+		if one, err := url.QueryUnescape(s[:n]); err == nil {
+			text = append(text, one...)
+		} else {
+			n, text = 1, append(text, '%')
+		}
+		s = s[n:]
+	}
+	return string(text)
 }
 
 // param returns a parameter, or "" if it was not given.

@@ -1,14 +1,10 @@
 package api
 
 import (
-	"compress/gzip"
-	"compress/zlib"
-	"errors"
 	"io"
 	"mime"
 	"net/http"
 	"net/url"
-	"strings"
 
 	"github.com/mangrove-db/mangrove/auth"
 	"github.com/mangrove-db/mangrove/config"
@@ -19,6 +15,10 @@ import (
 // request is one HTTP request with what has been found out about it. Handlers are its methods, or take it.
 type request struct {
 	*http.Request
+	// Body is what handlers read. It hides the body of the http.Request, which stays as it was: by it net/http sees what
+	// the handler left unread, and whether the client waits to be told to send it.
+	Body io.ReadCloser
+
 	w      *response
 	api    *API
 	config *config.Snapshot
@@ -98,76 +98,6 @@ func (q *request) db() (*storage.DB, error) { return q.api.store.DB(q.dbName) }
 // snapshot opens a snapshot of the database that the path names.
 func (q *request) snapshot() (*storage.DB, *storage.Snapshot, error) {
 	return q.api.store.Snapshot(q.dbName)
-}
-
-// limitBody bounds the body, and undoes its compression, whose result has the same bound.
-func (q *request) limitBody() error {
-	limit := q.config.MaxRequestSize
-	if q.ContentLength > limit {
-		return errRequestTooLarge
-	}
-	body := http.MaxBytesReader(q.w.ResponseWriter, q.Body, limit)
-	if q.ContentLength == 0 && len(q.TransferEncoding) == 0 {
-		q.Body = body
-		return nil
-	}
-	// An attachment that is sent compressed is stored so: its handler asks for the encoding itself.
-	switch encoding := strings.ToLower(q.Header.Get("Content-Encoding")); encoding {
-	case "", "identity":
-		q.Body = body
-	case "gzip", "x-gzip", "deflate":
-		q.Body = &inflater{kind: encoding, body: body, limit: limit}
-	default:
-		q.Body = &inflater{kind: encoding, body: body, limit: limit, err: unsupportedType(encoding + " is not a supported content encoding.")}
-	}
-	return nil
-}
-
-// rawBody returns the body as it came, with its compression.
-func (q *request) rawBody() io.Reader {
-	if z, ok := q.Body.(*inflater); ok {
-		return z.body
-	}
-	return q.Body
-}
-
-// inflater undoes the compression of a body from its first read on, up to a limit.
-type inflater struct {
-	kind  string
-	body  io.ReadCloser
-	limit int64
-	z     io.Reader
-	err   error
-}
-
-func (f *inflater) Read(p []byte) (int, error) {
-	if f.z == nil && f.err == nil {
-		if f.kind == "deflate" {
-			f.z, f.err = zlib.NewReader(f.body)
-		} else {
-			f.z, f.err = gzip.NewReader(f.body)
-		}
-		f.err = inflateError(f.err)
-	}
-	if f.err != nil {
-		return 0, f.err
-	}
-	n, err := f.z.Read(p)
-	if f.limit -= int64(n); f.limit < 0 {
-		err = errRequestTooLarge
-	}
-	f.err = inflateError(err)
-	return n, f.err
-}
-
-func (f *inflater) Close() error { return f.body.Close() }
-
-func inflateError(err error) error {
-	var tooLarge *http.MaxBytesError
-	if err == nil || err == io.EOF || errors.Is(err, errRequestTooLarge) || errors.As(err, &tooLarge) {
-		return err
-	}
-	return badRequest("The request body is not compressed as its Content-Encoding says: " + err.Error())
 }
 
 // requireJSON refuses a body of another type, as CouchDB does for POST.

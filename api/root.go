@@ -276,7 +276,7 @@ func getActiveTasks(q *request) error {
 		Total    uint64 `json:"total_changes"`
 		Progress uint64 `json:"progress"`
 	}
-	tasks := []task{}
+	tasks := []any{}
 	for _, t := range q.api.store.Tasks() {
 		done, total, updated := t.Progress()
 		var progress uint64
@@ -284,11 +284,11 @@ func getActiveTasks(q *request) error {
 			progress = 100 * min(done, total) / total
 		}
 		tasks = append(tasks, task{
-			Node: nodeName, PID: "<0.1.0>", Type: t.Type, Database: t.Database,
+			Node: nodeName, PID: processID, Type: t.Type, Database: t.Database,
 			Started: t.Started.Unix(), Updated: updated.Unix(), Done: done, Total: total, Progress: progress,
 		})
 	}
-	return q.reply(http.StatusOK, tasks)
+	return q.reply(http.StatusOK, append(tasks, q.api.replicationTasks()...))
 }
 
 func getMembership(q *request) error {

@@ -2,6 +2,9 @@ package api
 
 import (
 	"net/http"
+	"net/url"
+	"slices"
+	"strings"
 
 	"github.com/gorilla/mux"
 )
@@ -65,6 +68,11 @@ var routes = []route{
 	{"/_all_dbs", resource{allow: allowRead, get: getAllDBs}},
 	{"/_dbs_info", resource{allow: allowListing, get: getDBsInfo, post: postDBsInfo}},
 	{"/_active_tasks", resource{allow: allowRead, get: getActiveTasks}},
+	{"/_replicate", resource{allow: allowPost, post: postReplicate}},
+	{"/_scheduler/jobs", resource{allow: allowRead, get: getSchedulerJobs}},
+	{"/_scheduler/jobs/{name:.+}", resource{allow: allowRead, get: getSchedulerJob}},
+	{"/_scheduler/docs", resource{allow: allowRead, get: getSchedulerDocs}},
+	{"/_scheduler/docs/{name:.+}", resource{allow: allowRead, get: getSchedulerDoc}},
 	{"/_membership", resource{allow: allowGet, get: getMembership}},
 	{"/_db_updates", resource{allow: allowGet, get: getDBUpdates}},
 	{"/_cluster_setup", resource{allow: "GET,POST", get: getClusterSetup, post: postClusterSetup}},
@@ -77,7 +85,6 @@ var routes = []route{
 	{"/favicon.ico", resource{allow: allowRead, get: getNothing, public: true}},
 
 	{"/{db}", resource{allow: allowDatabase, get: getDatabase, put: putDatabase, post: postDocument, delete: deleteDatabase}},
-	{"/{db}/", resource{allow: allowDatabase, get: getDatabase, put: putDatabase, post: postDocument, delete: deleteDatabase}},
 	{"/{db}/_all_docs", resource{allow: allowListing, get: getAllDocs, post: postAllDocs}},
 	{"/{db}/_all_docs/queries", resource{allow: allowPost, post: postAllDocsQueries}},
 	{"/{db}/_design_docs", resource{allow: allowListing, get: getDesignDocs, post: postDesignDocs}},
@@ -109,7 +116,6 @@ var routes = []route{
 	{"/{db}/{doc:_local/[^/]+}", resource{allow: allowDocument, get: getLocal, put: putLocal, delete: deleteLocal, copy: copyLocal}},
 	{"/{db}/{doc:_local%2[Ff][^/]+}", resource{allow: allowDocument, get: getLocal, put: putLocal, delete: deleteLocal, copy: copyLocal}},
 	{"/{db}/_local", resource{get: getBadLocal, put: getBadLocal, post: getBadLocal, delete: getBadLocal, copy: getBadLocal}},
-	{"/{db}/_local/", resource{get: getBadLocal, put: getBadLocal, post: getBadLocal, delete: getBadLocal, copy: getBadLocal}},
 	{"/{db}/{doc:_local(?:/|%2[Ff])[^/]+}/{att:.*}", resource{allow: allowFile, get: getLocalAttachment, put: getLocalAttachment, delete: getLocalAttachment}},
 	{"/{db}/{doc:_design/[^/]+}", resource{allow: allowDocument, get: getDocument, put: putDocument, delete: deleteDocument, copy: copyDocument}},
 	{"/{db}/{doc:_design%2[Ff][^/]+}", resource{allow: allowDocument, get: redirectDesign, put: putDocument, delete: deleteDocument, copy: copyDocument}},
@@ -117,14 +123,13 @@ var routes = []route{
 	{"/{db}/{doc:_design%2[Ff][^/]+}/{att:[^_].*}", resource{allow: allowFile, get: redirectDesign, put: putAttachment, delete: deleteAttachment}},
 
 	{"/{db}/{doc:[^_/][^/]*}", resource{allow: allowDocument, get: getDocument, put: putDocument, post: postForm, delete: deleteDocument, copy: copyDocument}},
-	{"/{db}/{doc:[^_/][^/]*}/", resource{allow: allowDocument, get: getDocument, put: putDocument, post: postForm, delete: deleteDocument, copy: copyDocument}},
 	{"/{db}/{doc:[^_/][^/]*}/{att:.+}", resource{allow: allowFile, get: getAttachment, put: putAttachment, delete: deleteAttachment}},
 	{"/{db}/{doc:_[^/]*}", resource{allow: allowDocument, get: getUnknown, put: putUnknown, post: getUnknown, delete: getUnknown, copy: getUnknown}},
 	{"/{db}/{doc:.*}", resource{allow: allowDocument, get: getUnknown, put: putUnknown, post: getUnknown, delete: getUnknown, copy: getUnknown}},
 }
 
 // newRouter registers the routes. Paths stay escaped, because a database's name may hold %2F; and nothing is
-// redirected, because a redirect turns a PUT into a GET.
+// redirected, because a redirect turns a PUT into a GET. No path ends with a slash when it is matched.
 func newRouter() *mux.Router {
 	m := mux.NewRouter().UseEncodedPath().SkipClean(true)
 	for i := range routes {
@@ -142,12 +147,30 @@ var nowhere = resource{get: getUnknown, put: getUnknown, post: getUnknown, delet
 // find returns the resource of the request's path and what the path names.
 func find(m *mux.Router, r *http.Request) (*resource, map[string]string) {
 	var match mux.RouteMatch
+	if path := r.URL.EscapedPath(); strings.Contains(path, "//") || strings.HasSuffix(path, "/") {
+		r = withoutEmptyParts(r, path)
+	}
 	if m.Match(r, &match) {
 		if res, ok := match.Handler.(*resource); ok {
 			return res, match.Vars
 		}
 	}
 	return &nowhere, nil
+}
+
+// withoutEmptyParts returns a request whose path lacks the empty parts of another's. They mean nothing to CouchDB, so
+// clients that put a slash too much between an address and a path work. Below the console paths are those of files.
+func withoutEmptyParts(r *http.Request, path string) *http.Request {
+	if strings.HasPrefix(path, "/_utils/") {
+		return r
+	}
+	parts := slices.DeleteFunc(strings.Split(path, "/"), func(part string) bool { return part == "" })
+	tidy := url.URL{RawPath: "/" + strings.Join(parts, "/")}
+	var err error
+	if tidy.Path, err = url.PathUnescape(tidy.RawPath); err != nil {
+		return r
+	}
+	return &http.Request{Method: r.Method, Host: r.Host, URL: &tidy}
 }
 
 // getUnknown answers for paths that mean nothing below a database; if there is no such database it says so.

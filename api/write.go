@@ -250,7 +250,7 @@ func (q *request) checkDocument(d *document.Document) error {
 
 // write writes one document and returns its new revision. It closes the document.
 func (q *request) write(db *storage.DB, d *document.Document, mode storage.Mode) (revtree.ID, error) {
-	if err := q.prepare(db, d); err != nil {
+	if err := q.prepare(db, d, mode); err != nil {
 		return revtree.ID{}, err
 	}
 	q.api.stats.writes.Add(1)
@@ -266,10 +266,14 @@ func (q *request) write(db *storage.DB, d *document.Document, mode storage.Mode)
 	return results[0].Rev, results[0].Err
 }
 
-// prepare stores what attachments came inline, after which the document's own copies are not needed.
-func (q *request) prepare(db *storage.DB, d *document.Document) error {
+// prepare makes a document ready to be written. It stores what attachments came inline, after which the document's own
+// copies are not needed.
+func (q *request) prepare(db *storage.DB, d *document.Document, mode storage.Mode) error {
 	var err error
-	if !document.IsLocal(d.ID) { // which has no attachments
+	if q.guarded() {
+		err = q.guard(d, mode)
+	}
+	if err == nil && !document.IsLocal(d.ID) { // which has no attachments
 		err = q.storeAttachments(q.Context(), db, d)
 	}
 	return errors.Join(err, d.Close())
@@ -283,7 +287,7 @@ func (q *request) writeLater(db *storage.DB, d *document.Document, mode storage.
 			return err
 		}
 	} else {
-		if err := q.prepare(db, d); err != nil {
+		if err := q.prepare(db, d, mode); err != nil {
 			return err
 		}
 		q.api.stats.writes.Add(1)

@@ -3,6 +3,7 @@ package auth
 import (
 	"crypto/rand"
 	"fmt"
+	"strings"
 
 	"github.com/mangrove-db/mangrove/config"
 )
@@ -32,6 +33,9 @@ func PrepareAdmins(cfg *config.Config, given *Account) (Prepared, error) {
 	if given != nil {
 		if given.Name == "" || given.Password == "" {
 			return p, fmt.Errorf("an administrator needs a name and a password, and one is empty")
+		}
+		if strings.Contains(given.Name, ":") {
+			return p, fmt.Errorf("administrator %q: a name that is sent with a password cannot have a colon", given.Name)
 		}
 		stored, _ := cfg.Snapshot().Get("admins", given.Name)
 		if !verifyPassword(stored, given.Password) {

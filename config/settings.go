@@ -76,6 +76,9 @@ type Settings struct {
 	// PasswordPRF is the hash under PBKDF2, "sha", "sha224", "sha256",
 	// "sha384" or "sha512": [chttpd_auth] pbkdf2_prf, sha256.
 	PasswordPRF string
+
+	// Replicator is the section [replicator].
+	Replicator Replicator
 }
 
 // Address is where to listen, in the form net.Listen takes.
@@ -107,6 +110,7 @@ var defaults = map[string]map[string]string{
 		"iterations": "600000",
 		"pbkdf2_prf": "sha256",
 	},
+	"replicator": replicatorDefaults,
 	"uuids": {
 		"algorithm": "sequential",
 		"max_count": "1000",
@@ -169,6 +173,7 @@ func read(raw sections) (Settings, []error) {
 		PasswordIterations: int(r.number("chttpd_auth", "iterations", 1, math.MaxInt32)),
 		PasswordPRF:        r.choice("chttpd_auth", "pbkdf2_prf", "sha256", "sha", "sha224", "sha384", "sha512"),
 	}
+	s.Replicator = r.replicator()
 	if s.BindAddress == "any" {
 		s.BindAddress = ""
 	}

@@ -211,6 +211,7 @@ func TestIDs(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"p": "", "": "Partition must not be empty", "_p": "Partition must not start with an underscore", "\xff": "Partition must be valid UTF-8",
+		"p:q": "Partition must not contain a colon",
 	} {
 		if got := reason(ValidatePartition(name)); got != want {
 			t.Errorf("%q: %q, want %q", name, got, want)

@@ -64,6 +64,8 @@ func ValidatePartition(partition string) error {
 		return illegalPartition("Partition must not start with an underscore")
 	case !utf8.ValidString(partition):
 		return illegalPartition("Partition must be valid UTF-8")
+	case strings.Contains(partition, ":"):
+		return illegalPartition("Partition must not contain a colon")
 	}
 	return nil
 }

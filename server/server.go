@@ -1,9 +1,11 @@
 // Package server is where everything meets: it opens the store, builds the
 // API on it, listens, and takes all of it down again in order.
 //
-// The order of stopping is what makes a stop graceful: feeds are told to end,
-// so that the connections become idle; the listener closes and requests under
-// way finish; the store flushes and closes last.
+// The order of stopping is what makes a stop graceful: replications leave their
+// checkpoints and end, while the node still answers, because it may be the other
+// side of its own; feeds are told to end, so that the connections become idle; the
+// listener closes and requests under way finish; the store flushes and closes
+// last.
 package server
 
 import (
@@ -77,8 +79,13 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err := prepareAdmins(o); err != nil {
 		return err
 	}
+	if err := createSystemDatabases(ctx, store); err != nil {
+		return err
+	}
+	replications := newReplications(o, store)
 	node := api.New(api.Options{
 		Store: store, Config: o.Config, Auth: auth.New(o.Config), Logger: o.Logger, Version: o.Version,
+		Replications: replications,
 	})
 	defer node.Close()
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", settings.Address())
@@ -86,7 +93,21 @@ func Run(ctx context.Context, o Options) (err error) {
 		return fmt.Errorf("cannot listen: %w", err)
 	}
 	o.Logger.Info("listening", "addr", listener.Addr().String(), "data", settings.DataDir, "version", o.Version)
-	return serve(ctx, listener, node, settings.MaxURILength, o.Logger)
+	working, stop := background(ctx, replications.Serve)
+	defer stop()
+	return serve(ctx, listener, node, working, settings.MaxURILength, o.Logger)
+}
+
+// background runs a function until ctx is done or stop is called, which waits
+// for its end. The channel is closed when it has ended.
+func background(ctx context.Context, run func(context.Context)) (ended <-chan struct{}, stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		run(ctx)
+	}()
+	return done, func() { cancel(); <-done }
 }
 
 // handler is what serve needs of the API: Close ends its feeds, and those
@@ -96,9 +117,9 @@ type handler interface {
 	Close()
 }
 
-// serve answers requests on l until ctx is done, then lets those under way
-// finish. It closes l.
-func serve(ctx context.Context, l net.Listener, h handler, maxURI int, logger *slog.Logger) error {
+// serve answers requests on l until ctx is done and working is closed, then lets
+// those under way finish. It closes l.
+func serve(ctx context.Context, l net.Listener, h handler, working <-chan struct{}, maxURI int, logger *slog.Logger) error {
 	server := &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: headerTimeout,
@@ -114,6 +135,7 @@ func serve(ctx context.Context, l net.Listener, h handler, maxURI int, logger *s
 	case <-ctx.Done():
 	}
 	logger.Info("stopping")
+	<-working
 	h.Close()
 	// The context that asked for the stop is over; the deadline is a new one.
 	deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)

@@ -195,6 +195,12 @@ func (f *feed) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	io.WriteString(w, "last\n")
 }
 
+func closedChannel() <-chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}
+
 func TestStopEndsFeeds(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -203,7 +209,7 @@ func TestStopEndsFeeds(t *testing.T) {
 	f := newFeed()
 	ctx, stop := context.WithCancel(t.Context())
 	served := make(chan error, 1)
-	go func() { served <- serve(ctx, l, f, 1000, slog.New(slog.DiscardHandler)) }()
+	go func() { served <- serve(ctx, l, f, closedChannel(), 1000, slog.New(slog.DiscardHandler)) }()
 	go func() { <-f.began; stop() }()
 	if status, body := get(t, "http://"+l.Addr().String(), "", ""); status != http.StatusOK || body != "first\nlast\n" {
 		t.Errorf("%d %q", status, body)
@@ -219,7 +225,51 @@ func TestListenerFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.Close()
-	if err := serve(t.Context(), l, newFeed(), 0, slog.New(slog.DiscardHandler)); err == nil {
+	if err := serve(t.Context(), l, newFeed(), closedChannel(), 0, slog.New(slog.DiscardHandler)); err == nil {
 		t.Error("no error")
+	}
+}
+
+func TestReplicationsSurviveRestart(t *testing.T) {
+	dir := t.TempDir()
+	n := start(t, dir)
+	password := passwordOf(n.notices.String())
+	send := func(n *node, method, path, body string) string {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), method, n.url+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.SetBasicAuth("admin", password)
+		req.Header.Set("Content-Type", "application/json")
+		res, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		text, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	if got := send(n, "GET", "/_all_dbs", ""); got != `["_replicator","_users"]`+"\n" {
+		t.Errorf("a new node has %s", got)
+	}
+	send(n, "PUT", "/a", "")
+	send(n, "PUT", "/b", "")
+	send(n, "PUT", "/_replicator/r", `{"source":"a","target":"b","continuous":true}`)
+	feed := "/b/_changes?feed=longpoll&timeout=20000&since="
+	send(n, "PUT", "/a/one", `{}`)
+	if got := send(n, "GET", feed+"0", ""); !strings.Contains(got, `"one"`) {
+		t.Fatal(got)
+	}
+	if err := n.stop(); err != nil {
+		t.Fatal(err)
+	}
+	again := start(t, dir)
+	send(again, "PUT", "/a/two", `{}`)
+	if got := send(again, "GET", feed+"1", ""); !strings.Contains(got, `"two"`) {
+		t.Fatal(got)
 	}
 }

@@ -239,6 +239,10 @@ func (u *upload) adopt(ctx context.Context, a address) error {
 			blob := u.blob
 			u.blob = nil
 			if err := blob.Commit(blobName(a)); err != nil {
+				if gone := u.db.gone(); errors.Is(gone, ErrNoDatabase) {
+					// The folder was removed while the blob was put there, and what is left of it goes too.
+					return errors.Join(gone, s.engine.Blobs().Drop(u.db.ID))
+				}
 				return err
 			}
 		}

@@ -34,7 +34,7 @@ func (db *DB) Compact() error {
 	}
 	db.mu.compacting = true
 	db.store.work(func(ctx context.Context) {
-		if err := db.compact(ctx); err != nil && ctx.Err() == nil && db.gone() == nil {
+		if err := db.compact(ctx); err != nil && ctx.Err() == nil && db.gone() == nil && !errors.Is(err, ErrNoDatabase) {
 			db.store.log.Error("compaction failed", "db", db.name, "error", err)
 		}
 		db.mu.Lock()

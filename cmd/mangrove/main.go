@@ -61,6 +61,7 @@ func newRoot() *cobra.Command {
 CouchDB's HTTP API and replication protocol, so that CouchDB, PouchDB and their
 clients work with it unchanged.`,
 		Example: `  mangrove serve                     run a node, data in ./data, on 127.0.0.1:5984
+  mangrove replicate SOURCE TARGET   copy what a database lacks from another
   mangrove serve --help              all settings, and where they may come from`,
 		Version:       version,
 		Args:          cobra.NoArgs,
@@ -70,6 +71,6 @@ clients work with it unchanged.`,
 			return errors.New("a command is needed, such as \"mangrove serve\"")
 		},
 	}
-	root.AddCommand(newServe(), newVersion())
+	root.AddCommand(newServe(), newReplicate(), newVersion())
 	return root
 }

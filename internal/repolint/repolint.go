@@ -21,6 +21,7 @@ var order = []row{
 		{"config"},
 		{"console"},
 		{"deflate"},
+		{"internal/dbname"},
 		{"internal/httprange"},
 		{"internal/repolint"},
 		{"internal/spool"},
@@ -35,11 +36,11 @@ var order = []row{
 	{{"api"}},
 	{{"server"}},
 	{{"cmd/mangrove"}},
-	{{"integration/harness", "integration/conformance", "integration"}},
+	{{"integration/harness", "integration/clients", "integration/metamorphic", "integration"}},
 }
 
 // testOnly are packages that nothing but tests imports.
-var testOnly = []string{"internal/testutil", "integration/harness", "integration/conformance"}
+var testOnly = []string{"internal/testutil", "integration/harness", "integration/metamorphic"}
 
 // owners names the packages that may import an outside library, by a prefix
 // of its path, or one of our own.

@@ -5,7 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -439,6 +442,38 @@ func TestLocked(t *testing.T) {
 		t.Errorf("a second open: %v", err)
 	}
 	set(t, e, "k", "v")
+}
+
+// A folder that has lost its manifest must not be taken for an empty one.
+func TestMissingManifest(t *testing.T) {
+	dir := t.TempDir()
+	e := open(t, dir)
+	set(t, e, "k", "v")
+	if err := e.Close(); err != nil { // which writes a table
+		t.Fatal(err)
+	}
+	manifest := filepath.Join(dir, "keys", "MANIFEST")
+	if err := os.Rename(manifest, manifest+".away"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(Options{Dir: dir, Reserve: reserve}); err == nil || !strings.Contains(err.Error(), "MANIFEST") {
+		t.Errorf("open without a manifest: %v", err)
+	}
+	if err := os.Rename(manifest+".away", manifest); err != nil {
+		t.Fatal(err)
+	}
+	s := snapshot(t, open(t, dir))
+	if got := get(t, s, "k"); got != "v" {
+		t.Errorf("k is %q", got)
+	}
+}
+
+func TestMemtableSize(t *testing.T) {
+	for memory, want := range map[int64]int64{1: 8 << 20, 64 << 20: 16 << 20, 1 << 60: 1 << 30} {
+		if got := memtableSize(memory); got != want {
+			t.Errorf("%d bytes of memory make tables of %d, want %d", memory, got, want)
+		}
+	}
 }
 
 func TestRoom(t *testing.T) {

@@ -10,10 +10,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -82,6 +84,23 @@ func (e *engine) leave() { e.using.Done() }
 
 var _ kv.Engine = (*engine)(nil)
 
+// memtableSize returns the size in bytes of a table that is being written, of which several are in memory. Badger
+// addresses what is in it with 32 bits.
+func memtableSize(memory int64) int64 { return min(max(memory/4, 8<<20), 1<<30) }
+
+// checkManifest refuses a folder that has tables but not the manifest that lists them: Badger would take it for an empty
+// one and remove the tables.
+func checkManifest(keys string) error {
+	if _, err := os.Stat(filepath.Join(keys, badger.ManifestFilename)); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	entries, err := os.ReadDir(keys)
+	if slices.ContainsFunc(entries, func(e os.DirEntry) bool { return filepath.Ext(e.Name()) == ".sst" }) {
+		return fmt.Errorf("the file %s is missing, and without it the tables beside it cannot be read", badger.ManifestFilename)
+	}
+	return err
+}
+
 // Open opens or creates the engine in o.Dir. It returns kv.ErrLocked if another process has it open.
 func Open(o Options) (kv.Engine, error) {
 	if o.Logger == nil {
@@ -101,7 +120,7 @@ func Open(o Options) (kv.Engine, error) {
 	if err := syncLogs(keys); err != nil {
 		return nil, fmt.Errorf("sync the logs of the last run: %w", err)
 	}
-	memtable := max(o.Memory/4, 8<<20)
+	memtable := memtableSize(o.Memory)
 	bo := badger.DefaultOptions(keys).
 		WithLogger(badgerLogger{o.Logger}).
 		WithMemTableSize(memtable).
@@ -125,6 +144,9 @@ func Open(o Options) (kv.Engine, error) {
 		err = room.make(logged + openingRoom)
 	}
 	if err != nil {
+		return nil, fmt.Errorf("open the key-value engine in %s: %w", keys, err)
+	}
+	if err := checkManifest(keys); err != nil {
 		return nil, fmt.Errorf("open the key-value engine in %s: %w", keys, err)
 	}
 	db, err := badger.Open(bo)

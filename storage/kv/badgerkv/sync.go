@@ -142,12 +142,14 @@ func syncLogs(dir string) error {
 	return syncDir(dir)
 }
 
-// syncFile flushes what has been written to a file by anybody.
 // logsSize returns the bytes on the disk that the memtable logs take up, which is about what their tables will.
 func logsSize(dir string) (total uint64, err error) {
-	names, err := filepath.Glob(filepath.Join(dir, "*.mem"))
-	for _, name := range names {
-		info, err := os.Stat(name)
+	entries, err := os.ReadDir(dir)
+	for _, entry := range entries {
+		if filepath.Ext(entry.Name()) != ".mem" {
+			continue
+		}
+		info, err := entry.Info()
 		if err != nil {
 			return 0, err
 		}
@@ -156,6 +158,7 @@ func logsSize(dir string) (total uint64, err error) {
 	return total, err
 }
 
+// syncFile flushes what has been written to a file by anybody.
 func syncFile(name string) error {
 	f, err := os.OpenFile(name, os.O_RDWR, 0)
 	if err != nil {
