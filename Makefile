@@ -46,7 +46,7 @@ run: build ## build and run a node (DATA=./data LISTEN=127.0.0.1:5984)
 
 .PHONY: test
 test: ## all tests
-	$(GO) test -shuffle=on -timeout 10m ./...
+	$(GO) test -count=1 -shuffle=on -timeout 10m ./...
 
 .PHONY: race
 race: ## all tests with the race detector (needs a C compiler)

@@ -180,13 +180,56 @@ func (b *batch) place(it *item) error {
 		}
 		d.Rev = path.Leaf()
 		if i, ok := old.tree.Find(d.Rev); ok && old.tree.Node(i).Stored {
-			return nil
+			return b.lengthen(d.ID, &old, i, path)
 		}
 		if err := b.resolveStubs(&old, d, path); err != nil {
 			return err
 		}
 	}
 	return b.graft(it, &old, path)
+}
+
+// lengthen takes over what a revision that is there already brings of its history beyond what the tree knows: it may
+// join branches that arrived apart. In what order revisions arrive must not matter.
+func (b *batch) lengthen(id string, old *docState, i int, path revtree.Path) error {
+	known := old.tree.Path(i).Len()
+	if path.Len() <= known || known >= b.state.limit() {
+		return nil
+	}
+	tree, dropped := old.tree.Add(path, old.tree.Node(i), b.state.limit())
+	if tree.Equal(old.tree) {
+		return nil
+	}
+	winner, ok := tree.Winner()
+	if !ok {
+		return corrupt("revision tree of "+id, nil)
+	}
+	leaves := tree.Leaves()
+	next := docState{exists: true, tree: tree}
+	next.rec = record{winner: winner.ID, deleted: winner.Deleted, branching: len(leaves) > 1, attached: old.rec.attached}
+	if winner.ID == old.rec.winner && old.rec.inline {
+		next.rec.inline, next.rec.body = true, old.rec.body
+	} else if err := b.moveOut(id, old, tree); err != nil {
+		return err
+	}
+	if err := b.supersede(old, &next, id); err != nil {
+		return err
+	}
+	if err := b.uncover(old, &next, id, leaves); err != nil {
+		return err
+	}
+	if err := b.forget(id, old, tree, dropped, nil); err != nil {
+		return err
+	}
+	return b.relog(id, old, &next)
+}
+
+// moveOut gives the body of the former winner, which lies in the record, a place of its own.
+func (b *batch) moveOut(id string, old *docState, tree revtree.Tree) error {
+	if _, left := tree.Find(old.rec.winner); !left || !old.rec.inline {
+		return nil
+	}
+	return b.tx.Set(b.db.keys.body(id, old.rec.winner), old.rec.body)
 }
 
 func (b *batch) load(id string) (s docState, err error) {
@@ -327,8 +370,8 @@ func (b *batch) graft(it *item, old *docState, path revtree.Path) error {
 			return err
 		}
 	}
-	if _, left := tree.Find(old.rec.winner); left && old.rec.inline && winner.ID != old.rec.winner {
-		if err := b.tx.Set(keys.body(d.ID, old.rec.winner), old.rec.body); err != nil {
+	if winner.ID != old.rec.winner {
+		if err := b.moveOut(d.ID, old, tree); err != nil {
 			return err
 		}
 	}

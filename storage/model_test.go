@@ -62,7 +62,7 @@ func (m *model) add(id string, path revtree.Path, deleted bool, rev modelRev) bo
 		d = &modelDoc{revs: map[revtree.ID]modelRev{}}
 	}
 	if i, ok := d.tree.Find(path.Leaf()); ok && d.tree.Node(i).Stored {
-		return false
+		return m.lengthen(d, i, path)
 	}
 	size := uint64(len(rev.body))
 	for _, a := range rev.attachments {
@@ -76,6 +76,21 @@ func (m *model) add(id string, path revtree.Path, deleted bool, rev modelRev) bo
 	d.tree, d.seq = tree, m.seq
 	d.revs[path.Leaf()] = rev
 	m.docs[id] = d
+	return true
+}
+
+// lengthen is a write of a revision that is there: only its history can tell something new.
+func (m *model) lengthen(d *modelDoc, i int, path revtree.Path) bool {
+	known := d.tree.Path(i).Len()
+	if path.Len() <= known || known >= m.limit {
+		return false
+	}
+	tree, _ := d.tree.Add(path, d.tree.Node(i), m.limit)
+	if tree.Equal(d.tree) {
+		return false
+	}
+	m.seq++
+	d.tree, d.seq = tree, m.seq
 	return true
 }
 

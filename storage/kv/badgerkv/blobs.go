@@ -105,7 +105,18 @@ func gone(err error) error {
 	return err
 }
 
-func (b *blobs) Drop(space uint32) error { return os.RemoveAll(b.folder(space)) }
+func (b *blobs) Drop(space uint32) error {
+	var err error
+	for range dropTries {
+		// An upload that was under way when its database went may still put its blob there.
+		if err = os.RemoveAll(b.folder(space)); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+const dropTries = 3
 
 type blob struct {
 	*os.File

@@ -84,6 +84,16 @@ func (e *engine) leave() { e.using.Done() }
 
 var _ kv.Engine = (*engine)(nil)
 
+// openBadger is badger.Open with its panics as errors: Badger takes what it reads from tables at the start for granted.
+func openBadger(o badger.Options) (db *badger.DB, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the data is damaged: %v", p)
+		}
+	}()
+	return badger.Open(o)
+}
+
 // memtableSize returns the size in bytes of a table that is being written, of which several are in memory. Badger
 // addresses what is in it with 32 bits.
 func memtableSize(memory int64) int64 { return min(max(memory/4, 8<<20), 1<<30) }
@@ -127,7 +137,8 @@ func Open(o Options) (kv.Engine, error) {
 		WithNumMemtables(3).
 		WithNumLevelZeroTables(4).
 		WithNumLevelZeroTablesStall(12).
-		WithBaseTableSize(min(memtable, 32<<20)).
+		WithBaseTableSize(min(memtable, 8<<20)). // Badger keeps buffers for several tables that it builds
+		WithChecksumVerificationMode(options.OnBlockRead).
 		WithNumCompactors(2).
 		WithCompression(options.None).
 		WithBlockCacheSize(0).
@@ -149,7 +160,7 @@ func Open(o Options) (kv.Engine, error) {
 	if err := checkManifest(keys); err != nil {
 		return nil, fmt.Errorf("open the key-value engine in %s: %w", keys, err)
 	}
-	db, err := badger.Open(bo)
+	db, err := openBadger(bo)
 	if err != nil {
 		if strings.Contains(err.Error(), "Cannot acquire directory lock") {
 			return nil, fmt.Errorf("%w: %s", kv.ErrLocked, o.Dir)
