@@ -101,9 +101,18 @@ func headerText(s string) string {
 	}, s)
 }
 
+// wantedRange returns the Range header, unless the client wants it only of another version of the content, which it
+// has the beginning of (RFC 9110 §13.1.5).
+func (q *request) wantedRange() string {
+	if version := q.Header.Get("If-Range"); version != "" && version != q.w.Header().Get("ETag") {
+		return ""
+	}
+	return q.Header.Get("Range")
+}
+
 // replyContent sends content that is stored as it is, or the ranges of it that are asked for.
 func (q *request) replyContent(snap *storage.Snapshot, a *document.Attachment, digest string) error {
-	ranges, err := httprange.ParseSet(q.Header.Get("Range"), a.Length)
+	ranges, err := httprange.ParseSet(q.wantedRange(), a.Length)
 	if err != nil {
 		q.w.Header().Del("Content-Security-Policy")
 		return err
@@ -125,6 +134,7 @@ func (q *request) replyWhole(snap *storage.Snapshot, a *document.Attachment) err
 	return q.replyBytes(http.StatusOK, snap, a, 0, a.EncodedLength)
 }
 
+// replyRange sends one part of the content.
 func (q *request) replyRange(snap *storage.Snapshot, a *document.Attachment, r httprange.Range) error {
 	h := q.w.Header()
 	h["Content-Range"] = []string{"bytes " + strconv.FormatInt(r.Start, 10) + "-" + strconv.FormatInt(r.Start+r.Length-1, 10) +

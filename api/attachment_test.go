@@ -318,3 +318,16 @@ func TestAttachmentHeaders(t *testing.T) {
 		t.Error(head.Status, head.Header)
 	}
 }
+
+func TestIfRange(t *testing.T) {
+	n := newNode(t)
+	n.must("PUT", "/db", nil)
+	n.must("PUT", "/db/d/f", []byte("0123456789"), "Content-Type: application/octet-stream")
+	tag := n.must("GET", "/db/d/f", nil).Header.Get("ETag")
+	if a := n.must("GET", "/db/d/f", nil, "Range: bytes=2-4", "If-Range: "+tag); a.StatusCode != http.StatusPartialContent || string(a.body) != "234" {
+		t.Errorf("the same version: %s %q", a.Status, a.body)
+	}
+	if a := n.must("GET", "/db/d/f", nil, "Range: bytes=2-4", `If-Range: "older"`); a.StatusCode != http.StatusOK || len(a.body) != 10 {
+		t.Errorf("another version: %s %q", a.Status, a.body)
+	}
+}

@@ -53,7 +53,7 @@ func (db *DB) purge(tx kv.Tx, st *state, p Purge) (purged []revtree.ID, err erro
 		return nil, err
 	}
 	for _, rev := range p.Revs {
-		if i, ok := old.tree.Find(rev); ok && old.tree.IsLeaf(i) {
+		if i, ok := old.tree.Find(rev); ok && old.tree.IsLeaf(i) && !slices.Contains(purged, rev) {
 			purged = append(purged, rev)
 		}
 	}
