@@ -65,7 +65,7 @@ const (
 	mostBatch       = 10_000
 	mostConnections = 1000
 	mostRetries     = 100
-	longestTime     = 30 * 24 * time.Hour
+	longestTime     = 7 * 24 * time.Hour
 )
 
 // ParseSpec reads a Spec from a JSON object. Fields that it does not know are ignored. Errors are of type *SpecError.
