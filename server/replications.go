@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 
 	"github.com/mangrove-db/mangrove/internal/dbname"
 	"github.com/mangrove-db/mangrove/replicator"
@@ -11,11 +12,19 @@ import (
 )
 
 // createSystemDatabases makes the databases that every node has, as CouchDB's
-// single node does.
-func createSystemDatabases(ctx context.Context, store *storage.Store) error {
+// single node does. On a full disk the node does without those that are not
+// there, so that it can be read.
+func createSystemDatabases(ctx context.Context, store *storage.Store, logger *slog.Logger) error {
 	for _, name := range []string{dbname.Users, dbname.Replicator} {
-		_, err := store.CreateDB(ctx, name, storage.DBOptions{})
-		if err != nil && !errors.Is(err, storage.ErrExists) {
+		_, err := store.DB(name)
+		if errors.Is(err, storage.ErrNoDatabase) {
+			_, err = store.CreateDB(ctx, name, storage.DBOptions{})
+		}
+		if errors.Is(err, storage.ErrNoSpace) {
+			logger.Warn("a system database could not be created", "db", name, "error", err)
+			continue
+		}
+		if err != nil {
 			return fmt.Errorf("creating the database %s: %w", name, err)
 		}
 	}

@@ -79,7 +79,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err := prepareAdmins(o); err != nil {
 		return err
 	}
-	if err := createSystemDatabases(ctx, store); err != nil {
+	if err := createSystemDatabases(ctx, store, o.Logger); err != nil {
 		return err
 	}
 	replications := newReplications(o, store)
