@@ -538,3 +538,40 @@ func TestCommonCheckpoint(t *testing.T) {
 		}
 	}
 }
+
+// breaking is a target whose line breaks in the middle of the first attachments that it is sent.
+type breaking struct {
+	Peer
+	breaks int
+}
+
+func (b *breaking) Store(ctx context.Context, revs []Revision) ([]Refusal, error) {
+	if len(revs) == 1 && revs[0].Content != nil && b.breaks > 0 {
+		b.breaks--
+		err := revs[0].Content(func(_ *document.Attachment, r io.Reader) error {
+			_, err := io.CopyN(io.Discard, r, 2)
+			return err
+		})
+		return nil, errors.Join(ErrInterrupted, err)
+	}
+	return b.Peer.Store(ctx, revs)
+}
+
+// TestInterrupted goes on with what is missing after an upload broke, and gives up when it breaks again and again.
+func TestInterrupted(t *testing.T) {
+	p := newPair(t)
+	p.fill(5)
+	p.write(p.a, storage.Edit, `{"_id":"att","_attachments":{"f":{"data":"QUJDREVG"}}}`)
+	src, dst := p.peers()
+	out, err := Run(t.Context(), src, &breaking{dst, 2}, Options{ID: "x"})
+	if err != nil || out.Stats.Checked != 6 || out.Stats.Found != 6 {
+		t.Errorf("%+v, %v", out.Stats, err)
+	}
+	p.same()
+	p.write(p.a, storage.Edit, `{"_id":"att2","_attachments":{"f":{"data":"QUJDREVG"}}}`)
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := Run(ctx, src, &breaking{dst, 1000}, Options{ID: "x"}); err == nil {
+		t.Error("a line that always breaks was no error")
+	}
+}
