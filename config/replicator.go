@@ -24,7 +24,7 @@ type Replicator struct {
 	// startup_jitter (milliseconds), five seconds.
 	StartupJitter time.Duration
 
-	// Workers is worker_processes, 16. CouchDB has 4.
+	// Workers is worker_processes, 20. CouchDB has 4.
 	Workers int
 	// BatchSize is worker_batch_size, 500.
 	BatchSize int
@@ -67,7 +67,7 @@ var replicatorDefaults = map[string]string{
 	"use_checkpoints":         "true",
 	"verify_ssl_certificates": "true",
 	"worker_batch_size":       "500",
-	"worker_processes":        "16",
+	"worker_processes":        "20",
 }
 
 // The bounds of weights.

@@ -13,7 +13,7 @@ func TestReplicatorSettings(t *testing.T) {
 	}
 	r := s.Replicator
 	if r.MaxJobs != 500 || r.MaxChurn != 20 || r.MaxHistory != 20 || r.Interval != time.Minute || r.HealthThreshold != 2*time.Minute ||
-		r.StartupJitter != 5*time.Second || r.Workers != 16 || r.BatchSize != 500 || r.Connections != 20 || r.Retries != 5 ||
+		r.StartupJitter != 5*time.Second || r.Workers != 20 || r.BatchSize != 500 || r.Connections != 20 || r.Retries != 5 ||
 		r.ConnectionTimeout != 30*time.Second || r.CheckpointInterval != 30*time.Second || r.NoCheckpoints || r.NoBulkGet || r.InsecureTLS ||
 		r.UpdateDocs || r.Shares != nil {
 		t.Errorf("the defaults: %+v", r)

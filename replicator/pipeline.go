@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	defaultWorkers            = 16
+	defaultWorkers            = 20
 	defaultBatchSize          = 500
 	defaultCheckpointInterval = 30 * time.Second
 	// linger is how long a batch that is not full waits for more rows.

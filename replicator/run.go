@@ -24,7 +24,7 @@ type Options struct {
 
 	NoCheckpoints      bool
 	CheckpointInterval time.Duration // 0: 30 s
-	Workers            int           // batches that are copied at the same time; 0: 16
+	Workers            int           // batches that are copied at the same time; 0: 20
 	BatchSize          int           // changes of a batch; 0: 500
 
 	// Progress, if it is not nil, is kept up to date.

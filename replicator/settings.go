@@ -22,7 +22,7 @@ type Settings struct {
 
 	// Defaults for what a Spec leaves open.
 
-	Workers            int           // 16
+	Workers            int           // 20
 	BatchSize          int           // 500
 	Connections        int           // 20
 	Retries            int           // 5

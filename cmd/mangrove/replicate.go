@@ -101,7 +101,7 @@ line is wrong.`,
 	flags.StringVar(&f.since, "since", "", "begin behind this sequence of the source if there is no checkpoint")
 	flags.BoolVar(&f.winners, "winning-revs-only", false, "leave conflicts behind")
 	flags.BoolVar(&f.noCheckpoint, "no-checkpoints", false, "neither use nor leave notes of how far it came")
-	flags.IntVar(&f.workers, "workers", 0, "batches copied at the same time (default 16)")
+	flags.IntVar(&f.workers, "workers", 0, "batches copied at the same time (default 20)")
 	flags.IntVar(&f.batch, "batch-size", 0, "changes of a batch (default 500)")
 	flags.IntVar(&f.connections, "connections", 0, "connections to each side (default 20)")
 	flags.StringArrayVar(&f.headers, "header", nil, "header to send to both sides, as 'Name: value'")
