@@ -219,7 +219,7 @@ func BenchmarkPut(b *testing.B) {
 			}
 			var rate float64
 			for k := range b.N {
-				db := fmt.Sprintf("put-%d-%d", clients, k)
+				db := fmt.Sprintf("put-%d-%d-%d", clients, k, time.Now().UnixNano())
 				dial(b, host).must(b, "PUT", "/"+db, nil)
 				rate = together(b, host, clients, n, func(c *connection, i int) error {
 					status, _, err := c.do("PUT", "/"+db+"/"+benchID(i), docs[i])
@@ -249,7 +249,7 @@ func BenchmarkBulk1000(b *testing.B) {
 	}
 	var spent time.Duration
 	for k := range b.N {
-		db := fmt.Sprintf("/bulk-%d", k)
+		db := fmt.Sprintf("/bulk-%d-%d", k, time.Now().UnixNano())
 		c.must(b, "PUT", db, nil)
 		began := time.Now()
 		for _, body := range bodies {
