@@ -111,12 +111,17 @@ func nameKey(text string) (string, error) {
 }
 
 func getAllDBs(q *request) error {
+	// The number of the newest event tells whether the client has seen them all.
+	q.w.Header().Set("ETag", `"`+strconv.FormatUint(q.api.store.UpdateSeq(), 36)+`"`)
+	return q.replyNames(func(b []byte, name string) ([]byte, error) { return document.AppendString(b, name), nil })
+}
+
+// replyNames answers with an array of what item appends for each database that the request asks for, as it goes.
+func (q *request) replyNames(item func(b []byte, name string) ([]byte, error)) error {
 	r, err := q.nameRange()
 	if err != nil {
 		return err
 	}
-	// The names are of one moment, and their number tells whether the client has seen them all.
-	q.w.Header().Set("ETag", `"`+strconv.FormatUint(q.api.store.UpdateSeq(), 36)+`"`)
 	out := q.newStream()
 	_ = out.WriteByte('[')
 	var b []byte
@@ -130,10 +135,13 @@ func getAllDBs(q *request) error {
 			b = append(b, ',')
 		}
 		first = false
-		_, _ = out.Write(document.AppendString(b, name))
+		if b, err = item(b, name); err != nil {
+			return err
+		}
+		_, _ = out.Write(b)
 	}
 	_, _ = out.WriteString("]\n")
-	return q.lost(out.Flush())
+	return q.lost(out.end())
 }
 
 // dbInfo is CouchDB's description of a database.
@@ -202,35 +210,14 @@ func (q *request) namedInfo(name string) (namedInfo, error) {
 }
 
 func getDBsInfo(q *request) error {
-	r, err := q.nameRange()
-	if err != nil {
-		return err
-	}
 	q.w.Header().Set("ETag", `"`+q.api.newUUID(q.config)+`"`)
-	out := q.newStream()
-	_ = out.WriteByte('[')
-	var b []byte
-	first := true
-	for name, err := range q.api.store.Names(r) {
-		var info namedInfo
-		if err == nil {
-			info, err = q.namedInfo(name)
-		}
+	return q.replyNames(func(b []byte, name string) ([]byte, error) {
+		info, err := q.namedInfo(name)
 		if err != nil {
-			return err
+			return b, err
 		}
-		b = b[:0]
-		if !first {
-			b = append(b, ',')
-		}
-		first = false
-		if b, err = appendValue(b, info); err != nil {
-			return err
-		}
-		_, _ = out.Write(b)
-	}
-	_, _ = out.WriteString("]\n")
-	return q.lost(out.Flush())
+		return appendValue(b, info)
+	})
 }
 
 func postDBsInfo(q *request) error {
