@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/mangrove-db/mangrove/document"
 )
 
 // designField is a path to a part of a design document and the types that the part may have. A star in the path
@@ -83,7 +85,7 @@ func checkField(members []jsonMember, above, path, types []string) error {
 			continue
 		}
 		here := append(slices.Clip(above), m.name)
-		kind := jsonKind(m.value)
+		kind := document.TypeName(m.value)
 		want := types
 		if len(path) > 1 {
 			want = []string{"object"}
@@ -103,23 +105,6 @@ func checkField(members []jsonMember, above, path, types []string) error {
 		}
 	}
 	return nil
-}
-
-// jsonKind names the type of a JSON value.
-func jsonKind(text []byte) string {
-	switch text[0] {
-	case '{':
-		return "object"
-	case '[':
-		return "array"
-	case '"':
-		return "string"
-	case 't', 'f':
-		return "boolean"
-	case 'n':
-		return "null"
-	}
-	return "number"
 }
 
 // jsonMember is a member of a JSON object.

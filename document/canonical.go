@@ -80,3 +80,24 @@ func skipString(text []byte, i int) int {
 		i += 2
 	}
 }
+
+// TypeName names the type of a canonical JSON value as CouchDB's messages do: "object", "array", "string", "boolean",
+// "null" or "number", and "undefined" for no text at all.
+func TypeName(text []byte) string {
+	if len(text) == 0 {
+		return "undefined"
+	}
+	switch text[0] {
+	case '{':
+		return "object"
+	case '[':
+		return "array"
+	case '"':
+		return "string"
+	case 't', 'f':
+		return "boolean"
+	case 'n':
+		return "null"
+	}
+	return "number"
+}

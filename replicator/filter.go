@@ -119,9 +119,6 @@ func (f *Filter) Match(ctx context.Context, s *storage.Snapshot, c *storage.Chan
 	return f.passes.match(ctx, s, c)
 }
 
-// Selective tells whether there are changes that do not pass.
-func (f *Filter) Selective() bool { return f.passes != nil }
-
 // Changes yields changes as storage.Snapshot.Changes does, but may leave out such as cannot pass: where the filter
 // knows the few documents that can, they are looked up instead of walking past everything else.
 func (f *Filter) Changes(ctx context.Context, s *storage.Snapshot, o storage.ChangesOptions) iter.Seq2[storage.Change, error] {

@@ -56,32 +56,12 @@ func (g *guard) forbid(reason string) {
 	}
 }
 
-// kind is what JavaScript's typeof says, but for null and arrays, which have words of their own.
-func kind(text json.RawMessage) string {
-	if len(text) == 0 {
-		return "undefined"
-	}
-	switch text[0] {
-	case '{':
-		return "object"
-	case '[':
-		return "array"
-	case '"':
-		return "string"
-	case 't', 'f':
-		return "boolean"
-	case 'n':
-		return "null"
-	}
-	return "number"
-}
-
 // given tells whether there is a member, whatever it is.
 func (g *guard) given(name string) bool { return g.members[name] != nil }
 
 // must complains unless the member is missing or of one of the kinds.
 func (g *guard) must(name, complaint string, kinds ...string) {
-	if g.given(name) && !slices.Contains(kinds, kind(g.members[name])) {
+	if g.given(name) && !slices.Contains(kinds, document.TypeName(g.members[name])) {
 		g.forbid("The `" + name + "' field must be " + complaint + ".")
 	}
 }
@@ -108,7 +88,7 @@ func (g *guard) check() {
 }
 
 func (g *guard) endpoint(name string) {
-	switch kind(g.members[name]) {
+	switch document.TypeName(g.members[name]) {
 	case "string":
 		return
 	case "object":
@@ -118,11 +98,11 @@ func (g *guard) endpoint(name string) {
 	}
 	var members map[string]json.RawMessage
 	_ = json.Unmarshal(g.members[name], &members) // an object
-	if kind(members["url"]) != "string" || string(members["url"]) == `""` {
+	if document.TypeName(members["url"]) != "string" || string(members["url"]) == `""` {
 		g.forbid("The url property must exist in the `" + name + "' field and must be a non-empty string.")
 	}
 	for _, inner := range []string{"auth", "headers"} {
-		if k := kind(members[inner]); k != "undefined" && k != "object" && k != "array" {
+		if k := document.TypeName(members[inner]); k != "undefined" && k != "object" && k != "array" {
 			g.forbid("`" + name + "." + inner + "' must be a non-null object.")
 		}
 	}
@@ -144,7 +124,7 @@ func (g *guard) user() {
 		return
 	}
 	var name string
-	switch kind(user["name"]) {
+	switch document.TypeName(user["name"]) {
 	case "undefined", "null":
 	case "string":
 		_ = json.Unmarshal(user["name"], &name) // a string
@@ -175,11 +155,11 @@ func (g *guard) user() {
 func (g *guard) own(d *document.Document) {
 	var owner string
 	text := g.members["owner"]
-	if kind(text) == "string" {
+	if document.TypeName(text) == "string" {
 		_ = json.Unmarshal(text, &owner) // a string
 	}
 	switch {
-	case text == nil, kind(text) == "null" && g.writer.Admin:
+	case text == nil, document.TypeName(text) == "null" && g.writer.Admin:
 	case owner == g.writer.Name && owner != "", g.writer.Admin:
 		return
 	default:

@@ -139,10 +139,11 @@ func (f *replicateFlags) spec(source, target string) (*replicator.Spec, error) {
 	if f.partitioned {
 		body["create_target_params"] = map[string]any{"partitioned": true}
 	}
-	for name, given := range map[string]bool{"doc_ids": len(f.docIDs) > 0, "query_params": len(f.query) > 0} {
-		if given {
-			body[name] = map[string]any{"doc_ids": f.docIDs, "query_params": f.query}[name]
-		}
+	if len(f.docIDs) > 0 {
+		body["doc_ids"] = f.docIDs
+	}
+	if len(f.query) > 0 {
+		body["query_params"] = f.query
 	}
 	if f.selector != "" {
 		if !json.Valid([]byte(f.selector)) {
