@@ -11,7 +11,7 @@
 //	03 "s" number:8              database updates: name and kind, by number
 //	10 database id:4 space key   everything of one database:
 //
-//	   m  name                   state (counters, update sequence), epochs, security, limits
+//	   m  name                   state (counters, update sequence), epochs, security, limits, generation of design documents
 //	   d  docid                  by-id: winner, its body when small, revision tree
 //	   s  sequence:8             by-seq: docid and leaves, one entry per document
 //	   b  docid revision         bodies that are not inline: large ones, other leaves, superseded revisions
@@ -21,6 +21,7 @@
 //	   r  address:32 docid       which documents have an attachment
 //	   p  purge sequence:8       purges
 //	   k  space key              counted ranges over d and s; see rank.go
+//	   i  signature              indexes: the id of each one's key space; see index.go
 //
 // A document id sorts by its bytes, which is CouchDB's order of _all_docs. In the body space it stands behind its
 // length, so that all bodies of one document, and nothing else, share a prefix.

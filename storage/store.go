@@ -7,7 +7,6 @@ import (
 	"errors"
 	"iter"
 	"log/slog"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -203,18 +202,12 @@ func (s *Store) CreateDB(ctx context.Context, name string, o DBOptions) (*DB, er
 		} else if !errors.Is(err, kv.ErrNotFound) {
 			return err
 		}
-		next := uint64(1)
-		if b, err := tx.Get(nodeKey("next")); err == nil {
-			if next, err = strconv.ParseUint(string(b), 10, 32); err != nil {
-				return corrupt("next database id", err)
-			}
-		} else if !errors.Is(err, kv.ErrNotFound) {
+		var err error
+		if e.ID, err = nextID(tx); err != nil {
 			return err
 		}
-		e.ID = uint32(next)
 		first := state{epoch: s.epoch}
 		return errors.Join(
-			tx.Set(nodeKey("next"), strconv.AppendUint(nil, next+1, 10)),
 			tx.Set(catalogueKey(name), e.append(nil)),
 			tx.Set(newKeyspace(e.ID).meta(metaState), first.append(nil)),
 		)
@@ -332,6 +325,9 @@ func (s *Store) DeleteDB(ctx context.Context, name string) error {
 	err := s.engine.Update(ctx, func(tx kv.Tx) error {
 		var err error
 		if e, err = lookup(tx, name); err != nil {
+			return err
+		}
+		if err := dropIndexes(tx, newKeyspace(e.ID)); err != nil {
 			return err
 		}
 		return errors.Join(tx.Delete(catalogueKey(name)), tx.Set(droppedKey(e.ID), []byte(name)))

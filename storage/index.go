@@ -1,0 +1,484 @@
+package storage
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"slices"
+	"strconv"
+	"sync/atomic"
+
+	"github.com/mangrove-db/mangrove/storage/kv"
+)
+
+// An index is rows that are derived from the documents of a database: several ordered spaces of them, and the update
+// sequence that they reflect. It has a key space like a database's, with an id from the same numbers, so that it is
+// dropped as one; the database's index space names it by its signature.
+//
+//	10 index id:4 space key:
+//
+//	   h                         header: what the index is of, its sequence, the roots of its trees
+//	   x  docid, piece:4         which rows a document has; in several pieces if they are many
+//	   w  space:2 position       rows
+//	   t  node:8                 nodes of the trees over the rows; see index_tree.go
+//
+// A row's position is its key, its document's id with 00 as 00 ff, 00 01, and, unless it is the first of its document
+// with that key, its number among those in 3 bytes.
+const (
+	spaceIndex     = 'i' // of the database
+	spaceState     = 'h'
+	spaceSource    = 'x'
+	spaceIndexRow  = 'w'
+	spaceNode      = 't'
+	indexVersion   = 1
+	maxIndexKey    = 16 << 10 // longer keys are cut, and told apart by a hash
+	cutIndexKeyLen = maxIndexKey + 8
+)
+
+// IndexSpec says what an index is.
+type IndexSpec struct {
+	// Signature names the index within its database: what has the same signature has the same rows.
+	Signature string
+	// Design is the id of a design document that asks for the index. It is kept for people to read.
+	Design string
+	// Spaces are ordered sets of rows.
+	Spaces []IndexSpace
+}
+
+// IndexSpace is one ordered set of rows and what is reduced over it.
+type IndexSpace struct{ Reducers []IndexReducer }
+
+// IndexReducer reduces rows to a value, for people who look at many at once. It must be deterministic and may be
+// called by several goroutines. An error leaves the reduction out of the index: whoever asks for it later gets the
+// error.
+type IndexReducer interface {
+	// Reduce reduces at least one row, in the order of rows.
+	Reduce(ctx context.Context, rows []IndexRow) ([]byte, error)
+	// Rereduce reduces at least one reduction, in the order of what they were reduced from.
+	Rereduce(ctx context.Context, parts [][]byte) ([]byte, error)
+}
+
+// IndexAccumulator is an IndexReducer that can take rows into a reduction and out of it without seeing the others.
+type IndexAccumulator interface {
+	IndexReducer
+	// Accumulate returns the reduction without removed and with added, or false if it must be made anew.
+	Accumulate(ctx context.Context, reduction []byte, added, removed []IndexRow) ([]byte, bool)
+}
+
+// IndexRow is one row. Rows are ordered by Key, then by ID, then as they came.
+type IndexRow struct {
+	// Key is sortable bytes of which none is a prefix of another's, as collate.AppendKey makes them. A row that is read
+	// has no more than the first 16 KiB of it.
+	Key   []byte
+	ID    string // of the document
+	Value []byte // opaque
+}
+
+// Index is an index of a database. Its methods may be called by any goroutine, but those that write by one at a time.
+type Index struct {
+	db   *DB
+	spec IndexSpec
+	id   atomic.Uint32 // 0 until it has been looked up
+}
+
+// Index returns the index of that specification. It does not touch the disk.
+func (db *DB) Index(spec IndexSpec) *Index { return &Index{db: db, spec: spec} }
+
+// IndexState is how far an index has come.
+type IndexState struct {
+	Exists   bool
+	Seq      Seq    // of the documents that it reflects
+	PurgeSeq uint64 // of the purges that it reflects
+	// Stale says that the index shows what has been lost in a crash, or missed purges that are forgotten. It must be
+	// built anew, after a Reset.
+	Stale bool
+	// Torn says that rows of one document of later than Seq are partly there.
+	Torn bool
+	// Unfinished says that the trees are missing, so that reductions and positions are found by walking; see Finish.
+	Unfinished bool
+}
+
+// IndexInfo describes an index that is on disk.
+type IndexInfo struct {
+	Signature string
+	Design    string
+	State     IndexState
+	Rows      []uint64 // by space
+	Size      uint64   // bytes on disk, about
+}
+
+// header is what an index knows of itself.
+type header struct {
+	signature string
+	design    string
+	epoch     uint64 // of the database when seq was reached
+	seq       Seq
+	purgeSeq  uint64
+	torn      bool
+	bare      bool   // the trees are missing
+	nextNode  uint64 // the first number that no node has; what a build that was cut off has left there is written over
+	spaces    []spaceHeader
+}
+
+type spaceHeader struct {
+	rows   uint64
+	bytes  uint64 // of the rows' values and positions
+	root   uint64 // the node at the top of the tree; 0: no rows, or no tree
+	height uint64 // levels of the tree
+}
+
+const (
+	headerTorn = 1 << iota
+	headerBare
+)
+
+func (h *header) append(b []byte) []byte {
+	var flags byte
+	if h.torn {
+		flags |= headerTorn
+	}
+	if h.bare {
+		flags |= headerBare
+	}
+	b = append(b, indexVersion, flags)
+	b = appendText(b, h.signature)
+	b = appendText(b, h.design)
+	for _, n := range []uint64{h.epoch, uint64(h.seq), h.purgeSeq, h.nextNode, uint64(len(h.spaces))} {
+		b = binary.AppendUvarint(b, n)
+	}
+	for _, s := range h.spaces {
+		for _, n := range []uint64{s.rows, s.bytes, s.root, s.height} {
+			b = binary.AppendUvarint(b, n)
+		}
+	}
+	return b
+}
+
+func parseHeader(b []byte) (*header, error) {
+	if len(b) < 2 || b[0] != indexVersion {
+		return nil, corrupt("index header", nil)
+	}
+	h := &header{torn: b[1]&headerTorn != 0, bare: b[1]&headerBare != 0}
+	c := cursor{b: b[2:]}
+	h.signature, h.design = string(c.bytes()), string(c.bytes())
+	h.epoch, h.seq, h.purgeSeq = c.uvarint(), Seq(c.uvarint()), c.uvarint()
+	h.nextNode = c.uvarint()
+	n := c.uvarint()
+	if c.bad || n > uint64(len(c.b)) {
+		return nil, corrupt("index header", nil)
+	}
+	h.spaces = make([]spaceHeader, n)
+	for i := range h.spaces {
+		h.spaces[i] = spaceHeader{c.uvarint(), c.uvarint(), c.uvarint(), c.uvarint()}
+	}
+	if c.bad {
+		return nil, corrupt("index header", nil)
+	}
+	return h, nil
+}
+
+func (h *header) clone() *header {
+	c := *h
+	c.spaces = slices.Clone(h.spaces)
+	return &c
+}
+
+func (k keyspace) index(signature string) []byte { return k.text(spaceIndex, signature) }
+func (k keyspace) header() []byte                { return k.space(spaceState, 0) }
+func (k keyspace) node(n uint64) []byte          { return k.number(spaceNode, n) }
+
+// source is the key of a piece of what rows a document has. Ids that are prefixes of others are told apart by what
+// ends them.
+func (k keyspace) source(id string, piece uint32) []byte {
+	b := appendIndexID(k.space(spaceSource, len(id)+6), id)
+	return binary.BigEndian.AppendUint32(b, piece)
+}
+
+// rows is the prefix of the rows of a space.
+func (k keyspace) rows(space int) []byte {
+	return binary.BigEndian.AppendUint16(k.space(spaceIndexRow, 2), uint16(space))
+}
+
+func (k keyspace) row(space int, position []byte) []byte {
+	b := binary.BigEndian.AppendUint16(k.space(spaceIndexRow, 2+len(position)), uint16(space))
+	return append(b, position...)
+}
+
+const rowPrefixLen = spacePrefixLen + 2
+
+// IndexStart returns the position before all rows with key, or with keys that start with it.
+func IndexStart(key []byte) []byte { return cutIndexKey(nil, key) }
+
+// IndexEnd returns the position behind all rows with key, or with keys that start with it; nil if nothing can be
+// behind.
+func IndexEnd(key []byte) []byte { return kv.PrefixEnd(cutIndexKey(nil, key)) }
+
+// IndexStartID returns the position before the rows with key of that document.
+func IndexStartID(key []byte, id string) []byte { return appendIndexID(cutIndexKey(nil, key), id) }
+
+// IndexEndID returns the position behind the rows with key of that document.
+func IndexEndID(key []byte, id string) []byte { return kv.PrefixEnd(IndexStartID(key, id)) }
+
+// cutIndexKey appends a key to dst, cut if it is too long for the engine. Of keys that agree in all that is kept, equal
+// ones stay equal, and others stand in some order.
+func cutIndexKey(dst, key []byte) []byte {
+	if len(key) <= maxIndexKey {
+		return append(dst, key...)
+	}
+	dst = append(dst, key[:maxIndexKey]...)
+	return binary.BigEndian.AppendUint64(dst, hashBytes(key))
+}
+
+// appendIndexID appends a document's id so that it ends by itself.
+func appendIndexID(b []byte, id string) []byte {
+	for {
+		i := -1
+		for j := range len(id) {
+			if id[j] == 0 {
+				i = j
+				break
+			}
+		}
+		if i < 0 {
+			return append(append(b, id...), 0, 1)
+		}
+		b = append(append(b, id[:i]...), 0, 0xff)
+		id = id[i+1:]
+	}
+}
+
+// parseIndexID reads what appendIndexID has written.
+func parseIndexID(b []byte) string {
+	b = b[:max(len(b)-2, 0)]
+	if bytes.IndexByte(b, 0) < 0 {
+		return string(b)
+	}
+	return string(bytes.ReplaceAll(b, []byte{0, 0xff}, []byte{0}))
+}
+
+// lookup returns the index's key space and header, or ErrNotFound.
+func (ix *Index) lookup(r kv.Reader) (keyspace, *header, error) {
+	if id := ix.id.Load(); id != 0 {
+		keys := newKeyspace(id)
+		value, err := r.Get(keys.header())
+		if err == nil {
+			h, err := parseHeader(value)
+			return keys, h, err
+		}
+		if !errors.Is(err, kv.ErrNotFound) {
+			return keys, nil, outer(err)
+		}
+	}
+	// Not known yet, or dropped since and perhaps made again.
+	value, err := r.Get(ix.db.keys.index(ix.spec.Signature))
+	if err != nil {
+		return keyspace{}, nil, outer(err)
+	}
+	id, err := parseIndexEntry(value)
+	if err != nil {
+		return keyspace{}, nil, err
+	}
+	keys := newKeyspace(id)
+	if value, err = r.Get(keys.header()); err != nil {
+		if errors.Is(err, kv.ErrNotFound) {
+			err = corrupt("an index without a header", nil)
+		}
+		return keys, nil, outer(err)
+	}
+	h, err := parseHeader(value)
+	if err == nil && len(h.spaces) != len(ix.spec.Spaces) {
+		err = corrupt("an index with other spaces than its signature says", nil)
+	}
+	if err != nil {
+		return keys, nil, err
+	}
+	ix.id.Store(id)
+	return keys, h, nil
+}
+
+func parseIndexEntry(value []byte) (uint32, error) {
+	if len(value) != 4 {
+		return 0, corrupt("entry of an index", nil)
+	}
+	return binary.BigEndian.Uint32(value), nil
+}
+
+// State returns how far the index has come. It need not exist.
+func (ix *Index) State() (IndexState, error) {
+	s, err := ix.db.Snapshot()
+	if err != nil {
+		return IndexState{}, err
+	}
+	defer s.Close()
+	_, h, err := ix.lookup(s.kv)
+	if errors.Is(err, ErrNotFound) {
+		return IndexState{}, nil
+	}
+	if err != nil {
+		return IndexState{}, err
+	}
+	return s.indexState(h)
+}
+
+func (s *Snapshot) indexState(h *header) (IndexState, error) {
+	st := IndexState{Exists: true, Seq: h.seq, PurgeSeq: h.purgeSeq, Torn: h.torn, Unfinished: h.bare}
+	if h.seq > s.state.seq || h.seq > s.endOf(h.epoch) || h.purgeSeq > s.state.purgeSeq {
+		st.Stale = true
+		return st, nil
+	}
+	if h.purgeSeq == s.state.purgeSeq {
+		return st, nil
+	}
+	// The purge that comes next must still be remembered.
+	_, err := s.kv.Get(s.db.keys.number(spacePurge, h.purgeSeq+1))
+	if errors.Is(err, kv.ErrNotFound) {
+		st.Stale, err = true, nil
+	}
+	return st, outer(err)
+}
+
+// Reset makes the index empty, as if it had never been built. What it had is removed in the background.
+func (ix *Index) Reset(ctx context.Context) error {
+	if err := ix.db.DropIndex(ctx, ix.spec.Signature); err != nil && !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	return nil
+}
+
+// create makes the index's entry and an empty header.
+func (ix *Index) create(ctx context.Context) (keyspace, *header, error) {
+	db := ix.db
+	h := &header{
+		signature: ix.spec.Signature, design: ix.spec.Design, nextNode: 1,
+		spaces: make([]spaceHeader, len(ix.spec.Spaces)),
+	}
+	var keys keyspace
+	err := db.store.engine.Update(ctx, func(tx kv.Tx) error {
+		if err := db.alive(tx); err != nil {
+			return err
+		}
+		if _, err := tx.Get(db.keys.index(ix.spec.Signature)); err == nil {
+			return ErrExists
+		} else if !errors.Is(err, kv.ErrNotFound) {
+			return err
+		}
+		id, err := nextID(tx)
+		if err != nil {
+			return err
+		}
+		keys = newKeyspace(id)
+		return errors.Join(
+			tx.Set(db.keys.index(ix.spec.Signature), binary.BigEndian.AppendUint32(nil, id)),
+			tx.Set(keys.header(), h.append(nil)),
+		)
+	})
+	return keys, h, outer(err)
+}
+
+// nextID takes a number for a database or an index.
+func nextID(tx kv.Tx) (uint32, error) {
+	next := uint64(1)
+	b, err := tx.Get(nodeKey("next"))
+	if err == nil {
+		if next, err = strconv.ParseUint(string(b), 10, 32); err != nil {
+			return 0, corrupt("next database id", err)
+		}
+	} else if !errors.Is(err, kv.ErrNotFound) {
+		return 0, err
+	}
+	return uint32(next), tx.Set(nodeKey("next"), strconv.AppendUint(nil, next+1, 10))
+}
+
+// Indexes describes the indexes of the database that are on disk, in the order of their signatures.
+func (db *DB) Indexes() ([]IndexInfo, error) {
+	s, err := db.Snapshot()
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	entries, err := indexEntries(s.kv, db.keys)
+	if err != nil {
+		return nil, err
+	}
+	infos := make([]IndexInfo, 0, len(entries))
+	for _, e := range entries {
+		keys := newKeyspace(e.id)
+		value, err := s.kv.Get(keys.header())
+		if err != nil {
+			return nil, outer(err)
+		}
+		h, err := parseHeader(value)
+		if err != nil {
+			return nil, err
+		}
+		info := IndexInfo{Signature: h.signature, Design: h.design, Size: db.store.engine.Usage(keys[:])}
+		if info.State, err = s.indexState(h); err != nil {
+			return nil, err
+		}
+		for _, sp := range h.spaces {
+			info.Rows = append(info.Rows, sp.rows)
+		}
+		infos = append(infos, info)
+	}
+	return infos, nil
+}
+
+type indexEntry struct {
+	signature string
+	id        uint32
+}
+
+func indexEntries(r kv.Reader, keys keyspace) (entries []indexEntry, err error) {
+	it := r.Iterate(kv.Range{Prefix: keys.space(spaceIndex, 0)})
+	defer it.Close()
+	for it.Next() {
+		value, err := it.Value()
+		if err != nil {
+			return nil, outer(err)
+		}
+		id, err := parseIndexEntry(value)
+		if err != nil {
+			return nil, err
+		}
+		entries = append(entries, indexEntry{string(it.Key()[spacePrefixLen:]), id})
+	}
+	return entries, outer(it.Err())
+}
+
+// DropIndex removes an index, or returns ErrNotFound. Readers that have it open go on; its keys are removed in the
+// background.
+func (db *DB) DropIndex(ctx context.Context, signature string) error {
+	err := db.store.engine.Update(ctx, func(tx kv.Tx) error {
+		key := db.keys.index(signature)
+		value, err := tx.Get(key)
+		if err != nil {
+			return err
+		}
+		id, err := parseIndexEntry(value)
+		if err != nil {
+			return err
+		}
+		// The header goes at once, so that nobody takes the index for one that is still there.
+		return errors.Join(tx.Delete(key), tx.Delete(newKeyspace(id).header()), tx.Set(droppedKey(id), []byte(signature)))
+	})
+	if err != nil {
+		return outer(err)
+	}
+	db.store.work(db.store.removeDropped)
+	return nil
+}
+
+// dropIndexes notes that the indexes of a database that is being deleted are to be removed.
+func dropIndexes(tx kv.Tx, keys keyspace) error {
+	entries, err := indexEntries(tx, keys)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if err := tx.Set(droppedKey(e.id), []byte(e.signature)); err != nil {
+			return err
+		}
+	}
+	return nil
+}

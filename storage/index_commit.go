@@ -1,0 +1,570 @@
+package storage
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"slices"
+	"sort"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/mangrove-db/mangrove/storage/kv"
+)
+
+// IndexUpdate is what Commit writes.
+type IndexUpdate struct {
+	// Seq and PurgeSeq are what the index reflects afterwards.
+	Seq      Seq
+	PurgeSeq uint64
+	// Docs are the documents that have changed, each once.
+	Docs []IndexDoc
+	// Fresh says that none of Docs has rows in the index. The first updates of an index that is built from nothing are
+	// fresh; until Finish is called it has no trees then.
+	Fresh bool
+}
+
+// IndexDoc is a document and all its rows, by space, in the order in which they came. Without Spaces it has none.
+type IndexDoc struct {
+	ID     string
+	Spaces [][]IndexRow
+}
+
+// A commit is written in several transactions if it is larger than this. Readers can see the first of them before the
+// index's sequence moves on, but never only a part of one document's rows without being told (IndexState.Torn).
+const indexCommitBytes = 1 << 20
+
+// A document with more rows, or larger ones, has its rows written in pieces.
+const (
+	pieceRows  = 2000
+	pieceBytes = 256 << 10
+)
+
+// Commit replaces the rows of documents and moves the index's sequence on. The index is made if it is not there. It
+// returns ErrConflict if somebody else has changed the index meanwhile. What is committed is durable with the next sync
+// of the store; until then a crash takes back the newest commits of the index, whole.
+func (ix *Index) Commit(ctx context.Context, u IndexUpdate) error {
+	if err := ix.db.gone(); err != nil {
+		return err
+	}
+	if err := ix.db.store.writable(); err != nil {
+		return err
+	}
+	c := &indexCommit{ctx: ctx, ix: ix, fresh: u.Fresh}
+	s, err := ix.db.Snapshot()
+	if err != nil {
+		return err
+	}
+	c.keys, c.header, err = ix.lookup(s.kv)
+	epoch := s.state.epoch
+	s.Close()
+	if errors.Is(err, ErrNotFound) {
+		c.keys, c.header, err = ix.create(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	hasRows := func(s spaceHeader) bool { return s.rows > 0 }
+	c.makeBare = u.Fresh && !c.header.bare && !slices.ContainsFunc(c.header.spaces, hasRows)
+	return c.apply(u.Docs, func(h *header) {
+		h.seq, h.purgeSeq, h.epoch, h.torn = u.Seq, u.PurgeSeq, epoch, false
+	})
+}
+
+// indexCommit is a commit under way.
+type indexCommit struct {
+	ctx      context.Context
+	ix       *Index
+	fresh    bool
+	makeBare bool
+	keys     keyspace
+	header   *header // as it is on disk
+}
+
+// indexWrite is one transaction: what it sets, and removes where the value is nil.
+type indexWrite struct {
+	header *header
+	sets   []keyValue
+	size   int
+}
+
+type keyValue struct{ key, value []byte }
+
+func (w *indexWrite) set(key, value []byte) {
+	w.sets = append(w.sets, keyValue{key, value})
+	w.size += len(key) + len(value) + 32
+}
+
+// apply writes documents; last says what else the last transaction changes.
+func (c *indexCommit) apply(docs []IndexDoc, last func(*header)) error {
+	large := slices.IndexFunc(docs, func(d IndexDoc) bool { return isLarge(&d) })
+	if large >= 0 {
+		if large > 0 {
+			if err := c.apply(docs[:large], func(*header) {}); err != nil {
+				return err
+			}
+		}
+		if err := c.large(&docs[large]); err != nil {
+			return err
+		}
+		return c.apply(docs[large+1:], last)
+	}
+	w, err := c.plan(docs, last)
+	if err == nil && (w.size <= indexCommitBytes || len(docs) < 2) {
+		err = c.write(w)
+	} else if err == nil {
+		err = kv.ErrTooBig
+	}
+	if _, ok := errors.AsType[*hasPieces](err); ok {
+		// Somewhere in docs is a document that had many rows before.
+		if len(docs) == 1 {
+			if err := c.large(&docs[0]); err != nil {
+				return err
+			}
+			return c.apply(nil, last)
+		}
+	} else if !errors.Is(err, kv.ErrTooBig) || len(docs) < 2 {
+		return outer(err)
+	}
+	half := len(docs) / 2
+	if err := c.apply(docs[:half], func(*header) {}); err != nil {
+		return err
+	}
+	return c.apply(docs[half:], last)
+}
+
+func isLarge(d *IndexDoc) bool {
+	rows, size := 0, 0
+	for _, space := range d.Spaces {
+		rows += len(space)
+		for i := range space {
+			size += len(space[i].Key) + len(space[i].Value)
+		}
+	}
+	return rows > pieceRows || size > pieceBytes
+}
+
+// write commits a transaction if the index is what it was when it was planned.
+func (c *indexCommit) write(w *indexWrite) error {
+	db := c.ix.db
+	before := c.header.append(nil)
+	err := db.store.engine.Update(c.ctx, func(tx kv.Tx) error {
+		if err := db.alive(tx); err != nil {
+			return err
+		}
+		now, err := tx.Get(c.keys.header())
+		if errors.Is(err, kv.ErrNotFound) || err == nil && !bytes.Equal(now, before) {
+			return ErrConflict
+		}
+		if err != nil {
+			return err
+		}
+		for _, s := range w.sets {
+			if s.value == nil {
+				err = tx.Delete(s.key)
+			} else {
+				err = tx.Set(s.key, s.value)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return tx.Set(c.keys.header(), w.header.append(nil))
+	})
+	if err == nil {
+		c.header = w.header
+	}
+	return err
+}
+
+// plan makes the transaction that gives documents their new rows.
+func (c *indexCommit) plan(docs []IndexDoc, last func(*header)) (*indexWrite, error) {
+	s, err := c.ix.db.Snapshot()
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	w := &indexWrite{header: c.header.clone()}
+	if c.makeBare {
+		w.header.bare = true
+	}
+	last(w.header)
+	changes := make([][]rowChange, len(w.header.spaces))
+	for i := range docs {
+		if err := c.diff(s.kv, w, &docs[i], changes); err != nil {
+			return nil, err
+		}
+	}
+	return w, c.finishPlan(s.kv, w, changes)
+}
+
+// finishPlan adds the changes of rows, and of the trees over them, to a transaction.
+func (c *indexCommit) finishPlan(r kv.Reader, w *indexWrite, changes [][]rowChange) error {
+	for space, list := range changes {
+		sortChanges(list)
+		sh := &w.header.spaces[space]
+		for i := range list {
+			ch := &list[i]
+			if ch.old != nil {
+				sub(&sh.rows, 1)
+				sub(&sh.bytes, uint64(len(ch.position))+ch.oldSize)
+			}
+			var value []byte
+			if ch.new != nil {
+				sh.rows++
+				sh.bytes += uint64(len(ch.position) + len(ch.new.Value))
+				value = appendIndexRow(make([]byte, 0, len(ch.new.Value)+2), ch.new)
+			}
+			w.set(c.keys.row(space, ch.position), value)
+		}
+		if w.header.bare || len(list) == 0 {
+			continue
+		}
+		u := newTreeUpdate(c.ctx, r, c.keys, space, c.ix.spec.Spaces[space].Reducers, w.header)
+		err := u.apply(list)
+		u.close()
+		if err != nil {
+			return err
+		}
+		for id, value := range u.nodes {
+			w.set(c.keys.node(id), value)
+		}
+	}
+	return nil
+}
+
+// An index row's value: the length of its key, which the rest of the position follows, and the row's value.
+func appendIndexRow(b []byte, row *IndexRow) []byte {
+	key := len(row.Key)
+	if key > maxIndexKey {
+		key = cutIndexKeyLen
+	}
+	return append(binary.AppendUvarint(b, uint64(key)), row.Value...)
+}
+
+// parseIndexRow reads a row; it shares the memory of its position and value.
+func parseIndexRow(position, value []byte) (IndexRow, error) {
+	n, w := binary.Uvarint(value)
+	if w <= 0 || n > uint64(len(position)) {
+		return IndexRow{}, corrupt("row of an index", nil)
+	}
+	rest := position[n:]
+	for i := 0; ; i++ {
+		j := bytes.IndexByte(rest[i:], 0)
+		if j < 0 || i+j+1 >= len(rest) {
+			return IndexRow{}, corrupt("row of an index", nil)
+		}
+		if i += j + 1; rest[i] == 1 {
+			return IndexRow{Key: position[:n:n], ID: parseIndexID(rest[:i+1]), Value: value[w:]}, nil
+		}
+	}
+}
+
+// source is what an index remembers of a row of a document, so that it finds the row again and sees whether it changes.
+type source struct {
+	space    int
+	key      []byte // cut
+	ordinal  uint32
+	size     uint64 // of the value
+	hash     uint64 // of the value
+	position []byte
+}
+
+func hashBytes(b []byte) uint64 { return xxhash.Sum64(b) }
+
+// A source record: flags, then for each row: space, length of key, key, ordinal, size and hash of the value.
+const sourceMore = 1 // there may be further pieces
+
+func appendSources(b []byte, flags byte, list []source) []byte {
+	b = append(b, flags)
+	for i := range list {
+		s := &list[i]
+		b = binary.AppendUvarint(b, uint64(s.space))
+		b = binary.AppendUvarint(b, uint64(len(s.key)))
+		b = append(b, s.key...)
+		b = binary.AppendUvarint(b, uint64(s.ordinal))
+		b = binary.AppendUvarint(b, s.size)
+		b = binary.LittleEndian.AppendUint64(b, s.hash)
+	}
+	return b
+}
+
+func parseSources(b []byte, id string, spaces int) (flags byte, list []source, err error) {
+	if len(b) == 0 {
+		return 0, nil, corrupt("rows of a document in an index", nil)
+	}
+	flags = b[0]
+	c := cursor{b: b[1:]}
+	for len(c.b) > 0 {
+		s := source{space: int(c.uvarint()), key: c.bytes(), ordinal: uint32(c.uvarint()), size: c.uvarint()}
+		if c.bad || len(c.b) < 8 || s.space >= spaces {
+			return 0, nil, corrupt("rows of a document in an index", nil)
+		}
+		s.hash, c.b = binary.LittleEndian.Uint64(c.b), c.b[8:]
+		s.position = appendPosition(make([]byte, 0, len(s.key)+len(id)+5), s.key, id, s.ordinal)
+		list = append(list, s)
+	}
+	return flags, list, nil
+}
+
+func appendPosition(b, cut []byte, id string, ordinal uint32) []byte {
+	b = appendIndexID(append(b, cut...), id)
+	if ordinal > 0 {
+		b = append(b, byte(ordinal>>16), byte(ordinal>>8), byte(ordinal))
+	}
+	return b
+}
+
+// hasPieces says that a document has rows in several pieces.
+type hasPieces struct{}
+
+func (*hasPieces) Error() string { return "storage: the rows of a document lie in pieces" }
+
+// sourcesOf returns what rows a document has, in the order of spaces and positions.
+func (c *indexCommit) sourcesOf(r kv.Reader, id string) ([]source, error) {
+	if c.fresh {
+		return nil, nil
+	}
+	value, err := r.Get(c.keys.source(id, 0))
+	if errors.Is(err, kv.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	flags, list, err := parseSources(value, id, len(c.header.spaces))
+	if err == nil && flags&sourceMore != 0 {
+		err = &hasPieces{}
+	}
+	return list, err
+}
+
+// number gives rows their positions and orders them. Rows with equal keys keep their order.
+func number(d *IndexDoc) (rows []*IndexRow, list []source) {
+	n := 0
+	for _, space := range d.Spaces {
+		n += len(space)
+	}
+	if n == 0 {
+		return nil, nil
+	}
+	rows, list = make([]*IndexRow, 0, n), make([]source, 0, n)
+	for space, emitted := range d.Spaces {
+		first := len(list)
+		sorted := true
+		for i := range emitted {
+			row := &emitted[i]
+			row.ID = d.ID
+			s := source{space: space, key: row.Key, size: uint64(len(row.Value)), hash: hashBytes(row.Value)}
+			if len(s.key) > maxIndexKey {
+				s.key = cutIndexKey(nil, s.key)
+			}
+			sorted = sorted && (i == 0 || bytes.Compare(list[len(list)-1].key, s.key) <= 0)
+			rows, list = append(rows, row), append(list, s)
+		}
+		if !sorted {
+			sort.Stable(byKey{rows[first:], list[first:]})
+		}
+		for i := first; i < len(list); i++ {
+			s := &list[i]
+			if i > first && bytes.Equal(list[i-1].key, s.key) {
+				s.ordinal = list[i-1].ordinal + 1
+			}
+			s.position = appendPosition(make([]byte, 0, len(s.key)+len(d.ID)+5), s.key, d.ID, s.ordinal)
+		}
+	}
+	return rows, list
+}
+
+// byKey orders rows and what is remembered of them by their keys.
+type byKey struct {
+	rows []*IndexRow
+	list []source
+}
+
+func (b byKey) Len() int           { return len(b.list) }
+func (b byKey) Less(i, j int) bool { return bytes.Compare(b.list[i].key, b.list[j].key) < 0 }
+func (b byKey) Swap(i, j int) {
+	b.rows[i], b.rows[j] = b.rows[j], b.rows[i]
+	b.list[i], b.list[j] = b.list[j], b.list[i]
+}
+
+// diff finds out how the rows of a document change. Both what was and what will be are in the order of compareSources.
+func (c *indexCommit) diff(r kv.Reader, w *indexWrite, d *IndexDoc, changes [][]rowChange) error {
+	old, err := c.sourcesOf(r, d.ID)
+	if err != nil {
+		return err
+	}
+	rows, list := number(d)
+	if len(old) == 0 && len(list) == 0 {
+		return nil
+	}
+	same := len(old) == len(list)
+	for i := range list {
+		s := &list[i]
+		for len(old) > 0 && compareSources(&old[0], s) < 0 {
+			if err := c.goes(r, &old[0], changes); err != nil {
+				return err
+			}
+			old, same = old[1:], false
+		}
+		ch := rowChange{position: s.position, new: rows[i]}
+		if len(old) > 0 && compareSources(&old[0], s) == 0 {
+			o := &old[0]
+			old = old[1:]
+			if o.hash == s.hash && o.size == s.size {
+				continue
+			}
+			if ch.old, err = c.oldRow(r, o); err != nil {
+				return err
+			}
+			ch.oldSize = o.size
+		}
+		same = false
+		changes[s.space] = append(changes[s.space], ch)
+	}
+	for i := range old {
+		if err := c.goes(r, &old[i], changes); err != nil {
+			return err
+		}
+	}
+	switch {
+	case same:
+	case len(list) == 0:
+		w.set(c.keys.source(d.ID, 0), nil)
+	default:
+		w.set(c.keys.source(d.ID, 0), appendSources(make([]byte, 0, 48*len(list)), 0, list))
+	}
+	return nil
+}
+
+func compareSources(a, b *source) int {
+	if a.space != b.space {
+		return a.space - b.space
+	}
+	return bytes.Compare(a.position, b.position)
+}
+
+// goes notes that a row is removed.
+func (c *indexCommit) goes(r kv.Reader, s *source, changes [][]rowChange) error {
+	old, err := c.oldRow(r, s)
+	if err != nil {
+		return err
+	}
+	changes[s.space] = append(changes[s.space], rowChange{position: s.position, old: old, oldSize: s.size})
+	return nil
+}
+
+// oldRow returns a row as it was. Its value is read only if somebody wants to take it out of a reduction.
+func (c *indexCommit) oldRow(r kv.Reader, s *source) (*IndexRow, error) {
+	wanted := !c.header.bare && slices.ContainsFunc(c.ix.spec.Spaces[s.space].Reducers, func(r IndexReducer) bool {
+		_, ok := r.(IndexAccumulator)
+		return ok
+	})
+	if !wanted {
+		return &IndexRow{Key: s.key}, nil
+	}
+	value, err := r.Get(c.keys.row(s.space, s.position))
+	if err != nil {
+		if errors.Is(err, kv.ErrNotFound) {
+			err = corrupt("an index lacks a row", nil)
+		}
+		return nil, outer(err)
+	}
+	row, err := parseIndexRow(s.position, value)
+	return &row, err
+}
+
+// large replaces the rows of a document that has many, a piece at a time: first the old ones go, last piece first, then
+// the new ones come. What rows the document has is right after each piece, so that a crash in between does no harm: the
+// sequence has not moved, and the document is indexed again.
+func (c *indexCommit) large(d *IndexDoc) error {
+	tear := func(h *header) { h.torn, h.bare = true, h.bare || c.makeBare }
+	pieces, err := c.pieces(d.ID)
+	if err != nil {
+		return err
+	}
+	for i := len(pieces) - 1; i >= 0; i-- {
+		err := c.piece(tear, func(s *Snapshot, w *indexWrite, changes [][]rowChange) error {
+			w.set(c.keys.source(d.ID, uint32(i)), nil)
+			for j := range pieces[i] {
+				if err := c.goes(s.kv, &pieces[i][j], changes); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	rows, list := number(d)
+	for piece := uint32(0); len(list) > 0; piece++ {
+		n, size := 0, 0
+		for n < len(list) && n < pieceRows && size < pieceBytes {
+			size += len(list[n].position) + int(list[n].size)
+			n++
+		}
+		err := c.piece(tear, func(_ *Snapshot, w *indexWrite, changes [][]rowChange) error {
+			w.set(c.keys.source(d.ID, piece), appendSources(nil, sourceMore, list[:n]))
+			for i := range n {
+				s := &list[i]
+				changes[s.space] = append(changes[s.space], rowChange{position: s.position, new: rows[i]})
+			}
+			return nil
+		})
+		if errors.Is(err, kv.ErrTooBig) {
+			return ErrTooLarge
+		}
+		if err != nil {
+			return err
+		}
+		rows, list = rows[n:], list[n:]
+	}
+	return nil
+}
+
+// pieces returns what rows a document has, by piece.
+func (c *indexCommit) pieces(id string) (pieces [][]source, err error) {
+	s, err := c.ix.db.Snapshot()
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	prefix := c.keys.source(id, 0)
+	prefix = prefix[:len(prefix)-4]
+	it := s.kv.Iterate(kv.Range{Prefix: prefix})
+	defer it.Close()
+	for it.Next() {
+		value, err := it.Value()
+		if err != nil {
+			return nil, outer(err)
+		}
+		_, list, err := parseSources(bytes.Clone(value), id, len(c.header.spaces))
+		if err != nil {
+			return nil, err
+		}
+		pieces = append(pieces, list)
+	}
+	return pieces, outer(it.Err())
+}
+
+// piece commits a part of a document's rows.
+func (c *indexCommit) piece(tear func(*header), fill func(*Snapshot, *indexWrite, [][]rowChange) error) error {
+	s, err := c.ix.db.Snapshot()
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	w := &indexWrite{header: c.header.clone()}
+	tear(w.header)
+	changes := make([][]rowChange, len(w.header.spaces))
+	if err := fill(s, w, changes); err != nil {
+		return err
+	}
+	if err := c.finishPlan(s.kv, w, changes); err != nil {
+		return err
+	}
+	return outer(c.write(w))
+}
