@@ -122,10 +122,11 @@ type header struct {
 }
 
 type spaceHeader struct {
-	rows   uint64
-	bytes  uint64 // of the rows' values and positions
-	root   uint64 // the node at the top of the tree; 0: no rows, or no tree
-	height uint64 // levels of the tree
+	rows     uint64
+	bytes    uint64 // of the rows' values and positions
+	root     uint64 // the node at the top of the tree; 0: no rows, or no tree
+	height   uint64 // levels of the tree
+	reducers uint64
 }
 
 const (
@@ -148,7 +149,7 @@ func (h *header) append(b []byte) []byte {
 		b = binary.AppendUvarint(b, n)
 	}
 	for _, s := range h.spaces {
-		for _, n := range []uint64{s.rows, s.bytes, s.root, s.height} {
+		for _, n := range []uint64{s.rows, s.bytes, s.root, s.height, s.reducers} {
 			b = binary.AppendUvarint(b, n)
 		}
 	}
@@ -170,7 +171,7 @@ func parseHeader(b []byte) (*header, error) {
 	}
 	h.spaces = make([]spaceHeader, n)
 	for i := range h.spaces {
-		h.spaces[i] = spaceHeader{c.uvarint(), c.uvarint(), c.uvarint(), c.uvarint()}
+		h.spaces[i] = spaceHeader{c.uvarint(), c.uvarint(), c.uvarint(), c.uvarint(), c.uvarint()}
 	}
 	if c.bad {
 		return nil, corrupt("index header", nil)
@@ -352,6 +353,9 @@ func (ix *Index) create(ctx context.Context) (keyspace, *header, error) {
 	h := &header{
 		signature: ix.spec.Signature, design: ix.spec.Design, nextNode: 1,
 		spaces: make([]spaceHeader, len(ix.spec.Spaces)),
+	}
+	for i := range h.spaces {
+		h.spaces[i].reducers = uint64(len(ix.spec.Spaces[i].Reducers))
 	}
 	var keys keyspace
 	err := db.store.engine.Update(ctx, func(tx kv.Tx) error {

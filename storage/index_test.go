@@ -299,6 +299,9 @@ func TestIndexModel(t *testing.T) {
 				checkIndex(rt, db, m, r)
 			}
 		}
+		if found := problems(rt, s); len(found) > 0 {
+			rt.Fatal(found)
+		}
 	})
 }
 
@@ -320,6 +323,9 @@ func TestIndexLargeDocument(t *testing.T) {
 			t.Fatalf("state %+v, %v", st, err)
 		}
 		checkIndex(t, db, m, r)
+		if found := problems(t, db.store); len(found) > 0 {
+			t.Fatal(found)
+		}
 	}
 	many := func(id string, n int) IndexDoc {
 		d := IndexDoc{ID: id, Spaces: make([][]IndexRow, 3)}

@@ -80,6 +80,9 @@ func (m *model) check(t *rapid.T) {
 	if i != len(locals) {
 		t.Fatalf("%d local documents, want %d", i, len(locals))
 	}
+	if found := problems(t, m.db.store); len(found) > 0 {
+		t.Fatalf("%v", found)
+	}
 }
 
 func (m *model) checkDocument(t *rapid.T, s *Snapshot, row *Row, d *modelDoc) {

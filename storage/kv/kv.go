@@ -42,6 +42,9 @@ type Engine interface {
 	Room() error
 	// Usage estimates the bytes on disk of all keys that start with prefix.
 	Usage(prefix []byte) uint64
+	// Verify reads everything that is stored and compares it with its checksums. It returns the first damage that it
+	// finds; blobs are left to those who know what they should be.
+	Verify() error
 	// Blobs returns the place for large content.
 	Blobs() Blobs
 	// Maintain frees what the engine can reclaim by itself, for as long as ctx lasts and there is something to free.

@@ -233,6 +233,22 @@ func (e *engine) Usage(prefix []byte) uint64 {
 	return size + inLog
 }
 
+func (e *engine) Verify() (err error) {
+	if err := e.enter(); err != nil {
+		return err
+	}
+	defer e.leave()
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the data is damaged: %v", p)
+		}
+	}()
+	if err := e.db.VerifyChecksum(); err != nil {
+		return fmt.Errorf("the data is damaged: %w", err)
+	}
+	return nil
+}
+
 // Maintain rewrites value-log files of which at least half is garbage. Only values above the value threshold
 // (very large documents) live there.
 func (e *engine) Maintain(ctx context.Context) error {
