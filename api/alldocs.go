@@ -1,13 +1,8 @@
 package api
 
 import (
-	"bytes"
 	"errors"
-	"io"
 	"net/http"
-	"slices"
-
-	"github.com/mangrove-db/mangrove/document"
 )
 
 // scope is which documents a listing is about.
@@ -60,30 +55,22 @@ func (q *request) getListing(s scope) error {
 	if _, err := q.db(); err != nil {
 		return err
 	}
-	l := listing{limit: noLimit}
+	l := newListing(documentWords)
 	if err := l.readQuery(q); err != nil {
 		return err
 	}
-	return q.list(s, &l)
+	return q.list(s, l)
 }
 
 func (q *request) postListing(s scope) error {
 	if _, err := q.db(); err != nil {
 		return err
 	}
-	if err := q.requireJSON(); err != nil {
+	l, err := q.postedListing(documentWords)
+	if err != nil {
 		return err
 	}
-	l := listing{limit: noLimit}
-	body := document.NewStream(q.Body, q.limits())
-	defer body.Close()
-	if err := l.readBody(body, badRequest("`keys` body member must be an array.")); err != nil {
-		return err
-	}
-	if err := l.readQuery(q); err != nil {
-		return err
-	}
-	return q.list(s, &l)
+	return q.list(s, l)
 }
 
 // list answers with one listing.
@@ -96,85 +83,17 @@ func (q *request) postQueries(s scope) error {
 	if _, err := q.db(); err != nil {
 		return err
 	}
-	queries, err := q.readQueries()
+	queries, err := q.readQueries(documentWords)
 	if err != nil {
 		return err
 	}
-	return q.answerListings(s, func(w *listWriter) error {
-		_, _ = w.out.WriteString(`{"results":[`)
-		for i, l := range queries {
-			if i > 0 {
-				_ = w.out.WriteByte(',')
-			}
-			if err := w.write(l); err != nil {
-				return err
-			}
-		}
-		_, err := w.out.WriteString(`]}`)
-		return err
-	}, queries...)
-}
-
-func (q *request) readQueries() ([]*listing, error) {
-	defaults := listing{limit: noLimit}
-	if err := defaults.readQuery(q); err != nil {
-		return nil, err
-	}
-	body := document.NewStream(q.Body, q.limits())
-	defer body.Close()
-	var queries []*listing
-	given := false
-	for {
-		name, err := body.Next()
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return nil, err
-		}
-		if name != "queries" {
-			continue
-		}
-		kind, err := body.Type()
-		if err != nil {
-			return nil, err
-		}
-		if kind != document.Array {
-			if _, err := body.Value(); err != nil {
-				return nil, err
-			}
-			return nil, badRequest("`queries` member must be an array.")
-		}
-		given, queries = true, nil
-		for text, err := range body.Elements() {
-			if err != nil {
-				return nil, err
-			}
-			l := defaults
-			l.keys = slices.Clone(l.keys)
-			if err := l.readText(text); err != nil {
-				return nil, err
-			}
-			queries = append(queries, &l)
-		}
-	}
-	if !given {
-		return nil, badRequest("POST body must include `queries` parameter.")
-	}
-	return queries, nil
-}
-
-// readText takes over the parameters in a JSON object.
-func (l *listing) readText(text []byte) error {
-	s := document.NewStream(bytes.NewReader(text), document.Limits{})
-	defer s.Close()
-	return l.readBody(s, queryError("`keys` must be an array of strings."))
+	return q.answerListings(s, func(w *listWriter) error { return writeEach(&w.rowWriter, queries, w.write) }, queries...)
 }
 
 // answerListings checks the listings that are asked for and then writes them, all from one snapshot.
 func (q *request) answerListings(s scope, write func(*listWriter) error, lists ...*listing) error {
 	for _, l := range lists {
-		if err := l.check(); err != nil {
+		if err := l.check(false); err != nil {
 			return err
 		}
 	}
@@ -188,7 +107,8 @@ func (q *request) answerListings(s scope, write func(*listWriter) error, lists .
 			return queryError("`partition` parameter is not supported on this db")
 		}
 	}
-	w := &listWriter{q: q, snap: snap, scope: s, out: q.newStream()}
+	out := q.newStream()
+	w := &listWriter{rowWriter{q: q, snap: snap, out: out}, s}
 	if q.Method == http.MethodHead {
 		q.w.WriteHeader(http.StatusOK)
 		return nil
@@ -199,6 +119,6 @@ func (q *request) answerListings(s scope, write func(*listWriter) error, lists .
 		}
 		return err
 	}
-	_ = w.out.WriteByte('\n')
-	return q.lost(w.out.end())
+	_ = out.WriteByte('\n')
+	return q.lost(out.end())
 }

@@ -154,16 +154,16 @@ func TestListingParameters(t *testing.T) {
 		`{"limit":-2}`:              `Invalid value for positive integer: -2`,
 		`{"skip":true}`:             `Invalid value for integer: true`,
 		`{"descending":1}`:          `Invalid boolean parameter: 1`,
-		`{"descending":"x"}`:        `Invalid boolean parameter: <<"x">>`,
+		`{"descending":"x"}`:        `Invalid boolean parameter: "x"`,
 		`{"reduce":true}`:           "Reduce is invalid for map-only views.",
 		`{"group_level":1}`:         "Invalid use of grouping on a map view.",
 		`{"stale":"x"}`:             "Invalid value for `stale`.",
 		`{"update":"x"}`:            "Invalid value for `update`.",
 		`{"stable":0}`:              "Invalid value for `stable`.",
-		`{"sorted":"x"}`:            `Invalid boolean parameter: <<"x">>`,
+		`{"sorted":"x"}`:            `Invalid boolean parameter: "x"`,
 		`{"partition":"p"}`:         "`partition` parameter is not supported on this db",
 		`{"update_seq":null}`:       `Invalid boolean parameter: null`,
-		`{"att_encoding_info":"1"}`: `Invalid boolean parameter: <<"1">>`,
+		`{"att_encoding_info":"1"}`: `Invalid boolean parameter: "1"`,
 	} {
 		n.refused(400, "query_parse_error", reason, "POST", "/db/_all_docs", body)
 		n.refused(400, "query_parse_error", reason, "POST", "/db/_all_docs/queries", `{"queries":[{},`+body+`]}`)

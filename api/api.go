@@ -19,11 +19,16 @@ import (
 	"time"
 
 	"github.com/gorilla/mux"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/mangrove-db/mangrove/auth"
 	"github.com/mangrove-db/mangrove/config"
+	"github.com/mangrove-db/mangrove/design"
 	"github.com/mangrove-db/mangrove/internal/uuid"
+	"github.com/mangrove-db/mangrove/mango"
+	"github.com/mangrove-db/mangrove/script"
 	"github.com/mangrove-db/mangrove/storage"
+	"github.com/mangrove-db/mangrove/view"
 )
 
 // compatible is the version of CouchDB whose API this is; clients look for it.
@@ -38,6 +43,13 @@ type Options struct {
 	Version string // of Mangrove
 	// Replications are the node's.
 	Replications Replications
+	// Designs are the functions of design documents.
+	Designs *design.Cache
+	// Scripts compiles functions that are being saved, Views has their indexes.
+	Scripts *script.Engine
+	Views   *view.Indexer
+	// Connections, if not nil, tells how many there are.
+	Connections func() Connections
 }
 
 // API is an http.Handler. Close ends its feeds.
@@ -51,10 +63,20 @@ type API struct {
 	started time.Time
 
 	replications Replications
+	designs      *design.Cache
+	scripts      *script.Engine
+	views        *view.Indexer
+	finder       *mango.Finder
+
+	securities auth.Securities
 
 	router *mux.Router
 	uuids  atomic.Pointer[uuids]
 	stats  *stats
+	bulks  bulkRoom
+
+	registry    *prometheus.Registry
+	connections func() Connections // nil: nobody counts them
 
 	ending context.Context // done when feeds are to end
 	end    context.CancelFunc
@@ -62,13 +84,15 @@ type API struct {
 
 // New returns an API over the store.
 func New(o Options) *API {
-	a := &API{store: o.Store, config: o.Config, auth: o.Auth, log: o.Logger, version: o.Version, started: time.Now(), stats: newStats(), replications: o.Replications}
+	a := &API{store: o.Store, config: o.Config, auth: o.Auth, log: o.Logger, version: o.Version, started: time.Now(), stats: newStats(), bulks: newBulkRoom(), replications: o.Replications, designs: o.Designs, scripts: o.Scripts, views: o.Views, finder: mango.NewFinder(o.Views)}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
 	}
 	a.ending, a.end = context.WithCancel(context.Background())
 	a.server = []string{"CouchDB/" + compatible + " (Mangrove/" + o.Version + ")"}
 	a.router = newRouter()
+	a.connections = o.Connections
+	a.registry = a.newRegistry()
 	return a
 }
 
@@ -95,21 +119,26 @@ func (a *API) newUUID(c *config.Snapshot) string {
 	return u.Next()
 }
 
+// mostHeaders is how many headers of different names a request may have, as in CouchDB.
+const mostHeaders = 1000
+
 // ServeHTTP answers one request.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
-	out := &response{ResponseWriter: w}
+	out := &response{ResponseWriter: w, multiplexed: r.ProtoMajor > 1}
 	q := &request{Request: r, w: out, api: a, config: a.config.Snapshot()}
+	out.patience = q.config.Limits.WriteTimeout
 	q.setHeaders()
+	defer q.finished(began)
 	defer func() {
 		if p := recover(); p != nil {
 			if p == http.ErrAbortHandler {
 				panic(p)
 			}
-			a.log.Error("a request failed", "method", r.Method, "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
+			a.stats.panics.Add(1)
+			q.log().With(q.describe()...).Error("a request failed", "panic", p, "stack", string(debug.Stack()))
 			q.fail(errInternal)
 		}
-		a.stats.observe(r.Method, out.status, time.Since(began))
 	}()
 	if err := q.serve(); err != nil {
 		q.fail(err)
@@ -121,14 +150,26 @@ func (q *request) serve() error {
 	if len(q.RequestURI) > q.config.MaxURILength {
 		return errURITooLong
 	}
+	if len(q.Header) > mostHeaders {
+		return errTooManyHeaders
+	}
 	q.overrideMethod()
+	if q.handleCORS() {
+		return nil
+	}
 	if err := q.authenticate(); err != nil {
 		return err
 	}
 	if err := q.limitBody(); err != nil {
 		return err
 	}
+	return q.dispatch()
+}
+
+// dispatch calls the handler of the resource that the path names, if the user may use it.
+func (q *request) dispatch() error {
 	res, vars := find(q.api.router, q.Request)
+	q.class = res.class
 	if err := q.setPath(vars); err != nil {
 		return err
 	}

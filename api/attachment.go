@@ -292,7 +292,7 @@ func deleteAttachment(q *request) error {
 // attachedTo reads the revision that an attachment is to be added to or taken from; without one, the winner. Its
 // attachments become stubs. The snapshot it is read from does not stay open: an upload may take hours.
 func (q *request) attachedTo(db *storage.DB, rev revtree.ID) (*document.Document, error) {
-	snap, err := db.Snapshot()
+	snap, err := q.viewOf(db)
 	if err != nil {
 		return nil, err
 	}

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"os"
 	"strings"
+	"time"
 )
 
 // limitBody bounds the body, and undoes its compression, whose result has the same bound.
@@ -15,11 +17,13 @@ func (q *request) limitBody() error {
 	if q.ContentLength > limit {
 		return errRequestTooLarge
 	}
-	body := sentBody{http.MaxBytesReader(q.w.ResponseWriter, q.Request.Body, limit)}
+	body := &sentBody{ReadCloser: http.MaxBytesReader(q.w.ResponseWriter, q.Request.Body, limit)}
 	if q.ContentLength == 0 && len(q.TransferEncoding) == 0 {
 		q.Body = body
 		return nil
 	}
+	q.sent = body
+	body.hurry(http.NewResponseController(q.w.ResponseWriter), q.config.Limits.BodyTimeout)
 	// An attachment that is sent compressed is stored so: its handler asks for the encoding itself.
 	switch encoding := strings.ToLower(q.Header.Get("Content-Encoding")); encoding {
 	case "", "identity":
@@ -81,12 +85,78 @@ func inflateError(err error) error {
 
 // sentBody is a body as it comes from the client. That it cannot be read to its end, because the client went away or
 // sends malformed chunks, is the client's fault and no failure of this node.
-type sentBody struct{ io.ReadCloser }
+//
+// A client may be as slow as it must, but it has to send something: at least stride bytes in the time that the
+// configuration gives it. So a deadline for reading moves along with what comes, and goes when all has come, because
+// the connection is read from while the request is answered, to see whether the client is still there.
+type sentBody struct {
+	io.ReadCloser
 
-func (b sentBody) Read(p []byte) (int, error) {
+	control  *http.ResponseController // nil: there is no deadline
+	patience time.Duration
+	moved    time.Time // the deadline is so long after
+	strides  int       // bytes since then
+	left     time.Time // when Read ended last
+}
+
+// stride is what a client must send in time, in bytes.
+const stride = 4 << 10
+
+// hurry sets the first deadline.
+func (b *sentBody) hurry(control *http.ResponseController, patience time.Duration) {
+	b.control, b.patience = control, patience
+	b.move(time.Now())
+}
+
+func (b *sentBody) move(now time.Time) {
+	b.moved, b.strides = now, 0
+	if err := b.control.SetReadDeadline(now.Add(b.patience)); err != nil {
+		b.control = nil // this kind of connection knows no deadlines
+	}
+}
+
+// rest takes the deadline away.
+func (b *sentBody) rest() {
+	if b.control != nil {
+		_ = b.control.SetReadDeadline(time.Time{})
+		b.control = nil
+	}
+}
+
+// waitForRest bounds how long the server waits for what nobody has read, before the connection's next request.
+func (b *sentBody) waitForRest() {
+	if b.control != nil {
+		b.move(time.Now())
+	}
+}
+
+func (b *sentBody) Read(p []byte) (int, error) {
+	if b.control != nil && !b.left.IsZero() {
+		// The time that it took to do something with what has come is not the client's.
+		if ours := time.Since(b.left); ours > b.patience/8 {
+			strides := b.strides
+			b.move(b.moved.Add(ours))
+			b.strides = strides
+		}
+	}
 	n, err := b.ReadCloser.Read(p)
+	if err == nil {
+		if b.control != nil {
+			b.left = time.Now()
+			// Often enough is a few times in the time that there is.
+			if b.strides += n; b.strides >= stride && b.left.Sub(b.moved) > b.patience/8 {
+				b.move(b.left)
+			}
+		}
+		return n, nil
+	}
 	var tooLarge *http.MaxBytesError
-	if err != nil && err != io.EOF && !errors.As(err, &tooLarge) {
+	switch {
+	case err == io.EOF:
+		b.rest()
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		err = errSlowBody
+	case !errors.As(err, &tooLarge):
 		err = errCutBody
 	}
 	return n, err

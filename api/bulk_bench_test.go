@@ -11,7 +11,10 @@ import (
 
 	"github.com/mangrove-db/mangrove/auth"
 	"github.com/mangrove-db/mangrove/config"
+	"github.com/mangrove-db/mangrove/design"
+	"github.com/mangrove-db/mangrove/script"
 	"github.com/mangrove-db/mangrove/storage"
+	"github.com/mangrove-db/mangrove/view"
 )
 
 // discard is an http.ResponseWriter that keeps the status alone.
@@ -46,7 +49,11 @@ func benchAPI(b *testing.B) func(b *testing.B, method, path string, body []byte)
 	if err != nil {
 		b.Fatal(err)
 	}
-	a := New(Options{Store: store, Config: cfg, Auth: auth.New(cfg), Version: "test"})
+	scripts := script.New(script.Options{})
+	a := New(Options{
+		Store: store, Config: cfg, Auth: auth.New(auth.Options{Config: cfg}), Version: "test",
+		Designs: design.NewCache(scripts, nil), Scripts: scripts, Views: view.New(view.Options{Store: store, Engine: scripts}),
+	})
 	b.Cleanup(func() {
 		a.Close()
 		if err := store.Close(); err != nil {

@@ -8,18 +8,13 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/mangrove-db/mangrove/auth"
 	"github.com/mangrove-db/mangrove/document"
-	"github.com/mangrove-db/mangrove/internal/spool"
 	"github.com/mangrove-db/mangrove/revtree"
 	"github.com/mangrove-db/mangrove/storage"
 )
 
 const (
-	// bulkBudget is the size in bytes up to which the documents of one request are kept in memory while the rest of
-	// its body is checked. Beyond it they are read twice.
-	bulkBudget = 16 << 20
-	// bulkSpoolMemory is how much of a body that is read twice stays off the disk.
-	bulkSpoolMemory = 1 << 20
 	// Batches of documents that are read a second time end at the first of these.
 	bulkBatchDocs = 2000
 	bulkBatchSize = 4 << 20
@@ -34,16 +29,17 @@ type bulk struct {
 	edits bool // new_edits
 
 	docs    []*document.Document
-	size    int64        // of docs, roughly
-	lists   int          // how often the body has the member docs
-	dropped bool         // docs are to be read from body
-	body    *spool.Spool // what was sent; nil if it is short
+	size    int64 // of docs, roughly
+	lists   int   // how often the body has the member docs
+	dropped bool  // docs are to be read from body
+	body    *bulkBody
 
 	rows  []byte // of the answer, not yet sent
 	count int    // rows so far
 }
 
 func postBulkDocs(q *request) error {
+	q.api.stats.bulks.Add(1)
 	db, err := q.db()
 	if err != nil {
 		return err
@@ -51,7 +47,7 @@ func postBulkDocs(q *request) error {
 	if err := q.requireJSON(); err != nil {
 		return err
 	}
-	b := &bulk{q: q, db: db, edits: true}
+	b := &bulk{q: q, db: db, edits: true, body: q.newBulkBody()}
 	defer b.close()
 	if err := b.read(); err != nil {
 		return err
@@ -64,9 +60,7 @@ func postBulkDocs(q *request) error {
 
 func (b *bulk) close() {
 	b.forget()
-	if b.body != nil {
-		_ = b.body.Close()
-	}
+	b.body.close()
 }
 
 // forget releases the documents.
@@ -83,9 +77,7 @@ func closeDocuments(docs []*document.Document) {
 
 // read reads the whole body and checks it.
 func (b *bulk) read() error {
-	var body io.Reader
-	body, b.body = b.q.copyBody()
-	s := document.NewStream(body, b.q.limits())
+	s := document.NewStream(b.body, b.q.limits())
 	defer s.Close()
 	badMode, nameless := false, false
 	for {
@@ -130,16 +122,6 @@ func (b *bulk) read() error {
 	return nil
 }
 
-// copyBody returns the body to be read, and what it is copied into meanwhile. The copy is nil if the body is so short
-// that what is made of it can be kept instead.
-func (q *request) copyBody() (io.Reader, *spool.Spool) {
-	if _, compressed := q.Body.(*inflater); !compressed && q.ContentLength >= 0 && q.ContentLength <= bulkBudget {
-		return q.Body, nil
-	}
-	c := spool.New(q.limits().SpoolDir, bulkSpoolMemory)
-	return io.TeeReader(q.Body, c), c
-}
-
 // take checks a document and keeps it while there is room.
 func (b *bulk) take(d *document.Document) error {
 	if err := b.check(d); err != nil {
@@ -151,7 +133,7 @@ func (b *bulk) take(d *document.Document) error {
 	}
 	b.docs = append(b.docs, d)
 	b.size += weight(d)
-	if b.body != nil && b.size > bulkBudget {
+	if b.body.full(b.size) {
 		b.forget()
 		b.dropped = true
 	}
@@ -210,13 +192,12 @@ func (b *bulk) apply(docs []*document.Document) ([]storage.Result, error) {
 	// What has been handed to the writer will be written, whether the client waits for it or not; and until then the
 	// documents are not ours.
 	ctx := context.WithoutCancel(b.q.Context())
-	w := storage.Write{Docs: docs, Mode: storage.Edit}
+	w := storage.Write{Docs: docs, Mode: storage.Edit, Validator: b.q.validator()}
 	if !b.edits {
 		w.Mode = storage.Replicate
 	}
 	special := func(d *document.Document) bool { return d.ID[0] == '_' }
-	guarded := b.q.guarded()
-	if !guarded && !slices.ContainsFunc(docs, special) {
+	if !b.q.selective() && !slices.ContainsFunc(docs, special) {
 		return b.db.Apply(ctx, w)
 	}
 
@@ -225,6 +206,7 @@ func (b *bulk) apply(docs []*document.Document) ([]storage.Result, error) {
 	w.Docs = make([]*document.Document, 0, len(docs))
 	places := make([]int, 0, len(docs)) // of the other documents in docs
 	for i, d := range docs {
+		var err error
 		switch {
 		case document.IsLocal(d.ID):
 			rev, err := putLocalDocument(ctx, b.db, d)
@@ -234,15 +216,18 @@ func (b *bulk) apply(docs []*document.Document) ([]storage.Result, error) {
 			results[i] = storage.Result{ID: d.ID, Rev: rev}
 			continue
 		case document.IsDesign(d.ID):
-			if err := checkDesign(d.Body); err != nil {
-				results[i] = storage.Result{ID: d.ID, Rev: d.Rev, Err: err}
-				continue
-			}
-		case guarded:
-			if err := b.q.guard(d, w.Mode); err != nil {
-				results[i] = storage.Result{ID: d.ID, Rev: d.Rev, Err: err}
-				continue
-			}
+			err = b.q.checkDesign(d.Body)
+		}
+		if err == nil {
+			err = b.q.admit(d, w.Mode)
+		}
+		var account *auth.Error
+		switch {
+		case errors.Is(err, storage.ErrNotFound), errors.As(err, &account):
+			return nil, err // as in CouchDB, somebody else's account ends the request
+		case err != nil:
+			results[i] = storage.Result{ID: d.ID, Rev: d.Rev, Err: err}
+			continue
 		}
 		w.Docs, places = append(w.Docs, d), append(places, i)
 	}
@@ -324,7 +309,7 @@ func (b *bulk) addRow(r *storage.Result) {
 	}
 	e := toError(r.Err)
 	if e == nil {
-		b.q.api.log.Error("a document was not written", "database", b.q.dbName, "id", r.ID, "error", r.Err)
+		b.q.log().Error("a document was not written", "database", b.q.dbName, "id", r.ID, "error", r.Err)
 		e = errInternal
 	}
 	b.rows = append(b.rows, `{"id":`...)
@@ -336,8 +321,7 @@ func (b *bulk) addRow(r *storage.Result) {
 	b.rows = append(b.rows, `,"error":`...)
 	b.rows = document.AppendString(b.rows, e.Name)
 	b.rows = append(b.rows, `,"reason":`...)
-	b.rows = document.AppendString(b.rows, e.Reason)
-	b.rows = append(b.rows, '}')
+	b.rows = append(e.appendReason(b.rows), '}')
 }
 
 // appendRev appends a revision as a JSON string.
@@ -359,7 +343,12 @@ type outcome struct {
 // writeBatches decodes the copy of the body again and writes the documents in batches. While one is being written
 // the next is decoded.
 func (b *bulk) writeBatches() (err error) {
-	s := document.NewStream(io.NewSectionReader(b.body, 0, b.body.Size()), b.q.limits())
+	end, err := b.q.api.bulks.load(b.q.Context())
+	if err != nil {
+		return err
+	}
+	defer end()
+	s := document.NewStream(b.body.again(), b.q.limits())
 	defer s.Close()
 
 	out := b.q.newStream()

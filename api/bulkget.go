@@ -7,7 +7,6 @@ import (
 	"net/http"
 
 	"github.com/mangrove-db/mangrove/document"
-	"github.com/mangrove-db/mangrove/internal/spool"
 	"github.com/mangrove-db/mangrove/revtree"
 	"github.com/mangrove-db/mangrove/storage"
 )
@@ -22,10 +21,10 @@ type bulkGet struct {
 	latest, revs, attachments, encodingInfo bool
 
 	asks    []ask
-	size    int64        // of asks, roughly
-	lists   int          // how often the body has the member docs
-	dropped bool         // asks are to be read from body
-	body    *spool.Spool // what was sent; nil if it is short
+	size    int64 // of asks, roughly
+	lists   int   // how often the body has the member docs
+	dropped bool  // asks are to be read from body
+	body    *bulkBody
 
 	doc document.Document // used again for one document after the other
 	buf []byte
@@ -62,14 +61,14 @@ func postBulkGet(q *request) error {
 		}
 	}
 	g := &bulkGet{
-		q: q, db: db, latest: q.flag("latest"), revs: q.flag("revs"),
+		q: q, db: db, body: q.newBulkBody(), latest: q.flag("latest"), revs: q.flag("revs"),
 		attachments: q.flag("attachments"), encodingInfo: q.flag("att_encoding_info"),
 	}
 	defer g.close()
 	if err := g.read(); err != nil {
 		return err
 	}
-	if g.snap, err = db.Snapshot(); err != nil {
+	if g.snap, err = q.viewOf(db); err != nil {
 		return err
 	}
 	switch {
@@ -86,16 +85,12 @@ func (g *bulkGet) close() {
 	if g.snap != nil {
 		g.snap.Close()
 	}
-	if g.body != nil {
-		_ = g.body.Close()
-	}
+	g.body.close()
 }
 
 // read reads the whole body and checks its form. What is wrong with single asks is answered in their places.
 func (g *bulkGet) read() error {
-	body, c := g.q.copyBody()
-	g.body = c
-	s := document.NewStream(body, g.q.limits())
+	s := document.NewStream(g.body, g.q.limits())
 	defer s.Close()
 	for {
 		name, err := s.Next()
@@ -118,7 +113,7 @@ func (g *bulkGet) read() error {
 				continue
 			}
 			g.asks = append(g.asks, g.parse(text))
-			if g.size += int64(256 + len(text)); g.body != nil && g.size > bulkBudget {
+			if g.size += int64(256 + len(text)); g.body.full(g.size) {
 				g.asks, g.dropped = nil, true
 			}
 		}
@@ -139,7 +134,7 @@ func (g *bulkGet) each(visit func(a *ask) error) error {
 		}
 		return nil
 	}
-	s := document.NewStream(io.NewSectionReader(g.body, 0, g.body.Size()), g.q.limits())
+	s := document.NewStream(g.body.again(), g.q.limits())
 	defer s.Close()
 	for lists := 0; lists < g.lists; {
 		name, err := s.Next()
@@ -272,7 +267,9 @@ func (g *bulkGet) open(a *ask, found func(*document.Document) error, missing fun
 		return nil, err
 	}
 	if simple := !row.Branching() && (a.all || a.rev == row.Rev); simple && !g.revs && a.since == nil {
-		if err := row.Read(&g.doc); err != nil {
+		if err := row.Read(&g.doc); errors.Is(err, storage.ErrNotFound) {
+			return nil, missing(row.Rev)
+		} else if err != nil {
 			return nil, err
 		}
 		return nil, found(&g.doc)

@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/mangrove-db/mangrove/document"
+	"github.com/mangrove-db/mangrove/mango"
 	"github.com/mangrove-db/mangrove/replicator"
 	"github.com/mangrove-db/mangrove/revtree"
 	"github.com/mangrove-db/mangrove/storage"
@@ -29,6 +30,12 @@ func getChanges(q *request) error {
 		return err
 	}
 	s.changesParams = p
+	p.spec.Designs = q.api.designs
+	if p.spec.Name != "" && p.spec.Name[0] != '_' {
+		if p.spec.Request, err = q.filterRequest(db, body); err != nil {
+			return err
+		}
+	}
 	if s.filter, err = replicator.NewFilter(snap, p.spec); err != nil {
 		return filterError(err)
 	}
@@ -41,8 +48,22 @@ func getChanges(q *request) error {
 	if q.Method == http.MethodHead {
 		return q.head(p.kind)
 	}
+	p.slow = s.filter.Scripted()
 	p.spec = replicator.FilterSpec{} // it may be large, and the feed may last
 	return q.serveFeed(p.feedOptions, s)
+}
+
+// filterRequest returns the request object for a filter function.
+func (q *request) filterRequest(db *storage.DB, body *changesBody) ([]byte, error) {
+	text := noBody
+	if body != nil {
+		text = string(body.text)
+	}
+	r, err := q.functionRequest(db, "", false, text)
+	if err != nil {
+		return nil, err
+	}
+	return r.AppendJSON(nil), nil
 }
 
 // changes is the source of a feed of changes.
@@ -69,6 +90,9 @@ func (s *changes) close() {
 
 func (s *changes) round(ctx context.Context, f *feed) (more bool, err error) {
 	if s.snap == nil {
+		if err := f.q.stillMember(s.db); err != nil {
+			return false, err
+		}
 		if s.snap, err = s.db.Snapshot(); err != nil {
 			return false, err
 		}
@@ -200,6 +224,11 @@ func (s *changes) tell(ctx context.Context, f *feed, c *storage.Change) error {
 	if c.Deleted {
 		b = append(b, `,"deleted":true`...)
 	}
+	if s.inlineRevs > 0 {
+		if b, err = s.appendRevisions(b, f, c); err != nil {
+			return err
+		}
+	}
 	if !s.includeDocs {
 		f.out = append(b, '}')
 		f.closeRow(f.out[from:to])
@@ -247,8 +276,8 @@ func (s *changes) tellDocument(f *feed, id string) error {
 		}
 	}
 	if s.fields != nil {
-		f.out, err = s.fields.appendFrom(f.out, document.AppendJSON(nil, &s.doc, m))
-		return err
+		f.out = s.fields.AppendFrom(f.out, mango.NewDoc(&s.doc, m))
+		return nil
 	}
 	if !s.attachments || len(s.doc.Attachments) == 0 {
 		f.out = document.AppendJSON(f.out, &s.doc, m)

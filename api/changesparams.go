@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/mangrove-db/mangrove/mango"
 	"github.com/mangrove-db/mangrove/replicator"
 	"github.com/mangrove-db/mangrove/storage"
 )
@@ -19,8 +20,9 @@ type changesParams struct {
 	attachments  bool
 	encodingInfo bool
 	seqInterval  int // every how many rows there is a sequence
+	inlineRevs   int // bytes that the revisions of a row may have to be sent along with it; 0: none are
 	spec         replicator.FilterSpec
-	fields       fields // of documents; nil: all
+	fields       *mango.Fields // of documents; nil: all
 }
 
 // Faults in what a request for a feed of changes asks for.
@@ -31,6 +33,7 @@ var (
 	errTimeout          = badRequest("Invalid timeout value. Expecting an integer value (in milliseconds).")
 	errLimit            = badRequest("Invalid limit value. Expecting an integer value.")
 	errStyle            = badRequest("Supported `style` values: main_only, all_docs")
+	errInlineRevs       = badRequest("Invalid inline_revs value. Expecting a positive integer value (in bytes).")
 	errSeqInterval      = badRequest("invalid_seq_interval")
 	errSince            = badRequest("Malformed sequence supplied in 'since' parameter.")
 	errChangesBody      = badRequest("Request body must be a JSON object")
@@ -44,6 +47,8 @@ type changesBody struct {
 	DocIDs   json.RawMessage `json:"doc_ids"`
 	Selector json.RawMessage `json:"selector"`
 	Fields   json.RawMessage `json:"fields"`
+
+	text []byte // canonical
 }
 
 // changesBody reads the body of a POST, which may be empty. For other methods it returns nil.
@@ -65,6 +70,7 @@ func (q *request) changesBody() (*changesBody, error) {
 	if text[0] != '{' || json.Unmarshal(text, body) != nil {
 		return nil, errChangesBody
 	}
+	body.text = text
 	return body, nil
 }
 
@@ -95,6 +101,10 @@ func (q *request) changesParams(body *changesBody) (*changesParams, error) {
 	if p.seqInterval, ok = in.whole("seq_interval", 1); !ok || p.seqInterval < 1 {
 		return nil, errSeqInterval
 	}
+	if p.inlineRevs, ok = in.whole("inline_revs", 0); !ok || p.inlineRevs < 0 {
+		return nil, errInlineRevs
+	}
+	p.inlineRevs = min(p.inlineRevs, maxInlineRevs)
 	switch in["style"] {
 	case "", "main_only":
 	case "all_docs":
@@ -159,9 +169,15 @@ func (p *changesParams) readFilter(in feedParams, body *changesBody) error {
 		}
 		p.spec.Selector = body.Selector
 		if len(body.Fields) > 0 {
-			var err error
-			if p.fields, err = parseFields(body.Fields); err != nil {
-				return err
+			if body.Fields[0] != '[' {
+				return errSelectorNoFields
+			}
+			var (
+				err     error
+				refused *mango.Error
+			)
+			if p.fields, err = mango.ParseFields(body.Fields); errors.As(err, &refused) {
+				return badRequest(refused.Reason)
 			}
 		}
 	}
@@ -206,11 +222,8 @@ func filterError(err error) error {
 	if !errors.As(err, &e) {
 		return err
 	}
-	switch e.Fault {
-	case replicator.FaultMissing:
+	if e.Fault == replicator.FaultMissing {
 		return notFound(e.Reason)
-	case replicator.FaultUnsupported:
-		return notImplemented(e.Reason)
 	}
 	return badRequest(e.Reason)
 }

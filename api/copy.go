@@ -32,7 +32,7 @@ func copyDocument(q *request) error {
 	}
 	d.ID, d.Rev, d.Revisions = id, over, revtree.Path{}
 	if document.IsDesign(id) {
-		if err := checkDesign(d.Body); err != nil {
+		if err := q.checkDesign(d.Body); err != nil {
 			return err
 		}
 	}
@@ -48,7 +48,7 @@ func copyDocument(q *request) error {
 
 // source reads the document to be copied: the winner, or the revision asked for.
 func (q *request) source(db *storage.DB, rev revtree.ID) (*document.Document, error) {
-	snap, err := db.Snapshot()
+	snap, err := q.viewOf(db)
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/mangrove-db/mangrove/auth"
 	"github.com/mangrove-db/mangrove/document"
 	"github.com/mangrove-db/mangrove/internal/dbname"
 	"github.com/mangrove-db/mangrove/storage"
@@ -57,11 +58,30 @@ func putDatabase(q *request) error {
 	default:
 		return badRequest("Invalid `partitioned` parameter")
 	}
-	if _, err := q.api.store.CreateDB(q.Context(), q.dbName, o); err != nil {
+	db, err := q.api.store.CreateDB(q.Context(), q.dbName, o)
+	if err != nil {
+		return err
+	}
+	if err := q.settleDatabase(db); err != nil {
 		return err
 	}
 	q.w.Header().Set("Location", q.url("/"+escape(q.dbName)))
 	return q.replyOK(http.StatusCreated)
+}
+
+// settleDatabase gives a new database what it begins with. Until then it is for server administrators alone.
+func (q *request) settleDatabase(db *storage.DB) error {
+	if dbname.IsUsers(q.dbName) || dbname.IsReplicator(q.dbName) {
+		if q.dbName == dbname.Users {
+			return auth.PrepareUsers(q.Context(), q.api.store)
+		}
+		return nil
+	}
+	object := auth.DefaultSecurity(q.config.DefaultSecurity)
+	if object == auth.ClosedSecurity {
+		return nil
+	}
+	return db.SetSecurity(q.Context(), []byte(object))
 }
 
 // escape writes a name into a path as CouchDB does.
@@ -158,17 +178,6 @@ func putPurgedInfosLimit(q *request) error {
 	return q.replyOK(http.StatusOK)
 }
 
-// defaultSecurity is the security object of a database that has none of its own, by the configuration's word.
-func defaultSecurity(word string) string {
-	switch word {
-	case "everyone":
-		return `{}`
-	case "admin_local":
-		return `{"members":{"roles":[]},"admins":{"roles":["_admin"]}}`
-	}
-	return `{"members":{"roles":["_admin"]},"admins":{"roles":["_admin"]}}`
-}
-
 func getSecurity(q *request) error {
 	db, err := q.db()
 	if err != nil {
@@ -179,7 +188,7 @@ func getSecurity(q *request) error {
 		return err
 	}
 	if object == nil {
-		object = []byte(defaultSecurity(q.config.DefaultSecurity))
+		object = []byte(auth.ClosedSecurity)
 	}
 	return q.replyText(http.StatusOK, object)
 }
@@ -188,6 +197,9 @@ func putSecurity(q *request) error {
 	db, err := q.db()
 	if err != nil {
 		return err
+	}
+	if q.dbName == dbname.Users && !q.config.Auth.UsersSecurityEditable {
+		return errUsersSecurity
 	}
 	object, err := q.readJSON()
 	if err != nil {
@@ -258,34 +270,6 @@ func postCompact(q *request) error {
 	return q.replyOK(http.StatusAccepted)
 }
 
-// postCompactViews answers for the indexes of a design document; there is nothing in them to compact, because the
-// store merges what has been superseded by itself.
-func postCompactViews(q *request) error {
-	_, snap, err := q.snapshot()
-	if err != nil {
-		return err
-	}
-	defer snap.Close()
-	if err := q.requireJSON(); err != nil {
-		return err
-	}
-	row, err := snap.Lookup("_design/" + q.name)
-	if err != nil {
-		return err
-	}
-	if row.Deleted {
-		return errDeleted
-	}
-	return q.replyOK(http.StatusAccepted)
-}
-
-func postViewCleanup(q *request) error {
-	if _, err := q.db(); err != nil {
-		return err
-	}
-	return q.replyOK(http.StatusAccepted)
-}
-
 // wholeRange is the one shard that a database has.
 const wholeRange = "00000000-ffffffff"
 
@@ -315,10 +299,10 @@ func (q *request) partition(db *storage.DB) error {
 	if !db.Partitioned() {
 		return badRequest("database is not partitioned")
 	}
-	if q.name == "" {
+	if q.partName == "" {
 		return badRequest("invalid_partition_req")
 	}
-	return document.ValidatePartition(q.name)
+	return document.ValidatePartition(q.partName)
 }
 
 func getPartition(q *request) error {
@@ -330,7 +314,7 @@ func getPartition(q *request) error {
 	if err := q.partition(db); err != nil {
 		return err
 	}
-	p, err := snap.Partition(q.Context(), q.name)
+	p, err := snap.Partition(q.Context(), q.partName)
 	if err != nil {
 		return err
 	}
@@ -344,7 +328,7 @@ func getPartition(q *request) error {
 		Partition string `json:"partition"`
 		Docs      uint64 `json:"doc_count"`
 		Deleted   uint64 `json:"doc_del_count"`
-	}{q.dbName, sizes{p.Active, p.External}, q.name, p.Docs, p.Deleted})
+	}{q.dbName, sizes{p.Active, p.External}, q.partName, p.Docs, p.Deleted})
 }
 
 func getTemporaryView(q *request) error {

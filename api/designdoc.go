@@ -2,12 +2,16 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/mangrove-db/mangrove/document"
+	"github.com/mangrove-db/mangrove/script"
+	"github.com/mangrove-db/mangrove/view"
 )
 
 // designField is a path to a part of a design document and the types that the part may have. A star in the path
@@ -19,16 +23,16 @@ type designField struct {
 
 // designFields are checked in this order, each level of a path being an object.
 var designFields = []designField{
-	{[]string{"filters", "*"}, []string{"object", "string"}},
+	{[]string{"filters", "*"}, []string{"string", "object"}},
 	{[]string{"language"}, []string{"string"}},
-	{[]string{"lists", "*"}, []string{"object", "string"}},
+	{[]string{"lists", "*"}, []string{"string", "object"}},
 	{[]string{"options"}, []string{"object"}},
 	{[]string{"options", "include_design"}, []string{"boolean"}},
 	{[]string{"options", "local_seq"}, []string{"boolean"}},
 	{[]string{"options", "partitioned"}, []string{"boolean"}},
-	{[]string{"rewrites"}, []string{"string", "array"}},
-	{[]string{"shows", "*"}, []string{"object", "string"}},
-	{[]string{"updates", "*"}, []string{"object", "string"}},
+	{[]string{"rewrites"}, []string{"array", "string"}},
+	{[]string{"shows", "*"}, []string{"string", "object"}},
+	{[]string{"updates", "*"}, []string{"string", "object"}},
 	{[]string{"validate_doc_update"}, []string{"string"}},
 	{[]string{"views", "lib"}, []string{"object"}},
 	{[]string{"views", "*", "map"}, []string{"string"}},
@@ -36,15 +40,36 @@ var designFields = []designField{
 }
 
 // checkDesign checks the parts of a design document that the server would make use of, given the document's
-// canonical body.
-func checkDesign(body []byte) error {
+// canonical body: that they have the right types, and that the functions of its views compile.
+func (q *request) checkDesign(body []byte) error {
 	members, err := jsonMembers(body)
 	if err != nil {
 		return err
 	}
+	language, _ := jsonString(member(members, "language"))
+	if err := checkFields(members, language); err != nil {
+		return err
+	}
+	if err := q.checkPartitioned(members); err != nil {
+		return err
+	}
+	views, err := viewSources(members)
+	if err != nil {
+		return err
+	}
+	switch language {
+	case "", "javascript":
+		return q.checkViews(views)
+	case "query":
+		return checkReducers(views)
+	}
+	return nil // a design document may be in a language that the server does not know
+}
+
+func checkFields(members []jsonMember, language string) error {
 	// The map functions of Mango's indexes are objects.
 	functions := []string{"string"}
-	if language, _ := jsonString(member(members, "language")); language == "query" {
+	if language == "query" {
 		functions = []string{"object"}
 	}
 	for _, f := range designFields {
@@ -56,27 +81,125 @@ func checkDesign(body []byte) error {
 			return err
 		}
 	}
-	views := member(members, "views")
-	if views == nil {
+	return nil
+}
+
+func (q *request) checkPartitioned(members []jsonMember) error {
+	options := member(members, "options")
+	if options == nil {
 		return nil
 	}
-	members, err = jsonMembers(views)
-	if err != nil {
+	members, err := jsonMembers(options)
+	if err != nil || string(member(members, "partitioned")) != "true" {
 		return err
 	}
-	for _, view := range members {
-		if view.name == "lib" {
+	db, err := q.db()
+	if err == nil && !db.Partitioned() {
+		err = invalidDesign("partitioned option cannot be true in a non-partitioned database.")
+	}
+	return err
+}
+
+// viewSource is a view of a design document: the JSON texts of its functions, the second nil if it has none.
+type viewSource struct {
+	name    string
+	mapping json.RawMessage
+	reduce  json.RawMessage
+	place   int // its place in the document
+}
+
+// viewSources returns the views of a design document. Each must have a map function.
+func viewSources(members []jsonMember) ([]viewSource, error) {
+	views := member(members, "views")
+	if views == nil {
+		return nil, nil
+	}
+	members, err := jsonMembers(views)
+	if err != nil {
+		return nil, err
+	}
+	var list []viewSource
+	for i, m := range members {
+		if m.name == "lib" {
 			continue
 		}
-		parts, err := jsonMembers(view.value)
+		parts, err := jsonMembers(m.value)
 		if err != nil {
+			return nil, err
+		}
+		v := viewSource{m.name, member(parts, "map"), member(parts, "reduce"), i}
+		if v.mapping == nil {
+			return nil, invalidDesign("View `" + m.name + "` must contain map function")
+		}
+		list = append(list, v)
+	}
+	return list, nil
+}
+
+// checkViews compiles the functions of views. Those that share a map function are compiled together, in the order of
+// its text, and the last of them comes first: so the error that is found first is CouchDB's.
+func (q *request) checkViews(views []viewSource) error {
+	slices.SortFunc(views, func(a, b viewSource) int {
+		return cmp.Or(bytes.Compare(a.mapping, b.mapping), cmp.Compare(b.place, a.place))
+	})
+	for i := 0; i < len(views); {
+		n := 1
+		for i+n < len(views) && bytes.Equal(views[i+n].mapping, views[i].mapping) {
+			n++
+		}
+		if err := q.checkGroup(views[i : i+n]); err != nil {
 			return err
 		}
-		if member(parts, "map") == nil {
-			return invalidDesign("View `" + view.name + "` must contain map function")
+		i += n
+	}
+	return nil
+}
+
+// checkGroup compiles the functions of views that share a map function.
+func (q *request) checkGroup(views []viewSource) error {
+	// CouchDB names one without a reduce function if there is one.
+	named := max(0, slices.IndexFunc(views, func(v viewSource) bool { return v.reduce == nil }))
+	if err := q.compile(script.MapFunction, views[named].name, views[named].mapping); err != nil {
+		return err
+	}
+	if err := checkReducers(views); err != nil {
+		return err
+	}
+	for _, v := range views {
+		if v.reduce == nil || bytes.HasPrefix(v.reduce, []byte(`"_`)) {
+			continue
+		}
+		if err := q.compile(script.ReduceFunction, v.name, v.reduce); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// checkReducers checks the names of built-in reduce functions.
+func checkReducers(views []viewSource) error {
+	for _, v := range views {
+		source, _ := jsonString(v.reduce)
+		if err := view.CheckReduce(source); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// compile checks that a function of a view can be compiled.
+func (q *request) compile(kind script.FunctionKind, viewName string, source []byte) error {
+	text, _ := jsonString(source)
+	err := q.api.scripts.Check(kind, text)
+	var fault *script.Error
+	if !errors.As(err, &fault) || fault.Kind != script.Compilation {
+		return err
+	}
+	what := "map"
+	if kind == script.ReduceFunction {
+		what = "reduce"
+	}
+	return compilationError("Compilation of the " + what + " function in the '" + viewName + "' view failed: " + fault.Reason)
 }
 
 func checkField(members []jsonMember, above, path, types []string) error {

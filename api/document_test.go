@@ -28,7 +28,8 @@ func TestDocumentLimits(t *testing.T) {
 	n.must(http.MethodPut, "/d", nil)
 	body := func(size int) string { return `{"s":"` + strings.Repeat("x", size-len(`{"s":""}`)) + `"}` }
 	n.must(http.MethodPut, "/d/fits", body(1000))
-	n.refused(413, "document_too_large", "over", http.MethodPut, "/d/over", body(1001))
+	n.refused(413, "document_too_large", "", http.MethodPut, "/d/over", body(1001))
+	n.refused(413, "document_too_large", "over", http.MethodPut, "/d/over", `{"_id":"over",`+body(1001)[1:])
 	n.refused(413, "document_too_large", "over", http.MethodPost, "/d", `{"_id":"over",`+body(1001)[1:])
 	n.refused(413, "too_large", "the request entity is too large", http.MethodPut, "/d/over", body(6001))
 	// Without a length it shows when the limit is reached.
@@ -54,10 +55,10 @@ func TestDesignDocuments(t *testing.T) {
 		`{"views":{"v":{}}}`:                             "View `v` must contain map function",
 		`{"views":{"v":{"map":"f","reduce":1}}}`:         "`views.v.reduce` field must have string type",
 		`{"language":"query","views":{"v":{"map":"f"}}}`: "`views.v.map` field must have object type",
-		`{"filters":{"f":1}}`:                            "`filters.f` field must have object or string type",
+		`{"filters":{"f":1}}`:                            "`filters.f` field must have string or object type",
 		`{"filters":"f"}`:                                "`filters` field must have object type",
 		`{"options":{"partitioned":1}}`:                  "`options.partitioned` field must have boolean type",
-		`{"rewrites":{}}`:                                "`rewrites` field must have string or array type",
+		`{"rewrites":{}}`:                                "`rewrites` field must have array or string type",
 		`{"validate_doc_update":null}`:                   "`validate_doc_update` field must have string type",
 	} {
 		n.refused(400, "invalid_design_doc", reason, http.MethodPut, "/d/_design/x", body)

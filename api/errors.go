@@ -9,10 +9,14 @@ import (
 	"syscall"
 
 	"github.com/mangrove-db/mangrove/auth"
+	"github.com/mangrove-db/mangrove/design"
 	"github.com/mangrove-db/mangrove/document"
 	"github.com/mangrove-db/mangrove/internal/httprange"
+	"github.com/mangrove-db/mangrove/mango"
 	"github.com/mangrove-db/mangrove/replicator"
+	"github.com/mangrove-db/mangrove/script"
 	"github.com/mangrove-db/mangrove/storage"
+	"github.com/mangrove-db/mangrove/view"
 )
 
 // Error is a failure with CouchDB's words and the status that goes with it.
@@ -20,7 +24,9 @@ type Error struct {
 	Status int
 	Name   string // "error"
 	Reason string // "reason"
-	Allow  string // the Allow header, for 405
+	// ReasonJSON, if not nil, is a reason that is no string, as JSON; Reason is then the same text.
+	ReasonJSON []byte
+	Allow      string // the Allow header, for 405
 }
 
 func (e *Error) Error() string { return e.Name + ": " + e.Reason }
@@ -28,15 +34,29 @@ func (e *Error) Error() string { return e.Name + ": " + e.Reason }
 // statusMaintenance is what load balancers understand as not being fit to serve.
 const statusMaintenance = http.StatusNotFound
 
+// statusUnready is for a node that takes no writes.
+const statusUnready = http.StatusServiceUnavailable
+
 // Errors that have always the same words.
 var (
 	errInternal        = &Error{Status: http.StatusInternalServerError, Name: "internal_server_error", Reason: "The request could not be served; the log tells why."}
 	errURITooLong      = &Error{Status: http.StatusRequestURITooLong, Name: "bad_request", Reason: "The URI is too long."}
+	errTooManyHeaders  = &Error{Status: http.StatusRequestHeaderFieldsTooLarge, Name: "bad_request", Reason: "The request has too many headers."}
+	errSlowBody        = &Error{Status: http.StatusRequestTimeout, Name: "request_timeout", Reason: "The request's body came too slowly."}
 	errRequestTooLarge = &Error{Status: http.StatusRequestEntityTooLarge, Name: "too_large", Reason: "the request entity is too large"}
 	errContentType     = &Error{Status: http.StatusUnsupportedMediaType, Name: "bad_content_type", Reason: "Content-Type must be application/json"}
 	errNotAdmin        = &Error{Status: http.StatusUnauthorized, Name: "unauthorized", Reason: "You are not a server admin."}
 	errNotMetrics      = &Error{Status: http.StatusUnauthorized, Name: "unauthorized", Reason: "You are not a server admin or read-only metrics user"}
 	errNotMember       = &Error{Status: http.StatusUnauthorized, Name: "unauthorized", Reason: "You are not authorized to access this db."}
+	errNotAllowed      = forbidden("You are not allowed to access this db.")
+	errNotKeeper       = &Error{Status: http.StatusUnauthorized, Name: "unauthorized", Reason: "You are not a server or db admin."}
+	errNotDesigner     = &Error{Status: http.StatusUnauthorized, Name: "unauthorized", Reason: "You are not a db or server admin."}
+	errDesignForbidden = forbidden("You are not a db or server admin.")
+	errNotUser         = &Error{Status: http.StatusUnauthorized, Name: "unauthorized", Reason: "You are not an authenticated user"}
+	errLoginRequired   = &Error{Status: http.StatusUnauthorized, Name: "unauthorized", Reason: "Authentication required."}
+	errPleaseLogin     = &Error{Status: http.StatusUnauthorized, Name: "unauthorized", Reason: "Please login."}
+	errHiddenDesign    = forbidden("Only administrators can view design docs in the users database.")
+	errUsersSecurity   = forbidden("You can't edit the security object of the user database.")
 	errNoDatabase      = &Error{Status: http.StatusNotFound, Name: "not_found", Reason: "Database does not exist."}
 	errMissing         = &Error{Status: http.StatusNotFound, Name: "not_found", Reason: "missing"}
 	errDeleted         = &Error{Status: http.StatusNotFound, Name: "not_found", Reason: "deleted"}
@@ -50,6 +70,9 @@ var (
 	errCutBody         = badRequest("The request ended before its body was complete.")
 	errNoAttachment    = notFound("Document is missing attachment")
 	errDigest          = &Error{Status: http.StatusBadRequest, Name: "content_md5_mismatch", Reason: "Possible message corruption."}
+	errNoView          = notFound("missing_named_view")
+	errIndexRange      = &Error{Status: http.StatusInternalServerError, Name: "invalid_list_index_params", Reason: "Index parameter ranges: limit > 1, skip > 0"}
+	errSavingIndex     = &Error{Status: http.StatusInternalServerError, Name: "error_saving_ddoc", Reason: "Encountered a conflict while saving the design document."}
 	errTemporaryViews  = &Error{Status: http.StatusGone, Name: "gone", Reason: "Temporary views are not supported in CouchDB"}
 )
 
@@ -90,9 +113,48 @@ func invalidDesign(reason string) *Error {
 	return &Error{Status: http.StatusBadRequest, Name: "invalid_design_doc", Reason: reason}
 }
 
+// compilationError is for functions of a design document that is being saved.
+func compilationError(reason string) *Error {
+	return &Error{Status: http.StatusBadRequest, Name: "compilation_error", Reason: reason}
+}
+
+// viewError is for views that cannot be read.
+func viewError(e *view.Error) *Error {
+	status := http.StatusInternalServerError
+	switch e.Kind {
+	case view.Invalid:
+		status = http.StatusBadRequest
+	case view.NotFound:
+		status = http.StatusNotFound
+	case view.Fault:
+	}
+	return &Error{Status: status, Name: e.Name, Reason: e.Reason}
+}
+
 func forbidden(reason string) *Error {
 	return &Error{Status: http.StatusForbidden, Name: "forbidden", Reason: reason}
 }
+
+// Errors of the configuration.
+var (
+	errNodePath      = badRequest("Incomplete path to _node request")
+	errNoConfigValue = notFound("unknown_config_value")
+	errNotString     = badRequest("a JSON string expected")
+	errNoPassword    = badRequest("An administrator's password must not be empty.")
+	errMaskedValue   = badRequest("The value is the mask that stands for a secret in answers, and not a secret.")
+	errSealedSection = forbidden("Config section blacklisted for modification over HTTP API.")
+)
+
+// Errors of setting up a cluster.
+var (
+	errClusterFinished = badRequest("Cluster is already finished")
+	errClusterEnabled  = badRequest("Cluster is already enabled")
+	errClusterAction   = badRequest("Invalid Action'")
+	errNoCluster       = badRequest("This node is a single one and forms no cluster. Replicate with others instead.")
+)
+
+// configError is for changes of the configuration that are refused, and for a file that cannot be read or written.
+func configError(err error) *Error { return badRequest(err.Error()) }
 
 // replicationError is for replications that were asked for by a request and failed. Where CouchDB blames itself for the
 // failures of others, so it is here.
@@ -107,8 +169,6 @@ func replicationError(err error) *Error {
 		e.Name = "db_not_found"
 	case errors.Is(err, replicator.ErrUnauthorized):
 		e.Name = "unauthorized"
-	case errors.As(err, &filter) && filter.Fault == replicator.FaultUnsupported:
-		return notImplemented(filter.Reason)
 	case errors.As(err, &fetch), errors.As(err, &filter):
 		e.Name = "filter_fetch_error"
 	case errors.Is(err, replicator.ErrCancelled):
@@ -121,14 +181,61 @@ func replicationError(err error) *Error {
 	return e
 }
 
-// notImplemented is for what this node cannot do yet.
-func notImplemented(reason string) *Error {
-	return &Error{Status: http.StatusNotImplemented, Name: "not_implemented", Reason: reason}
+// Errors of the functions of design documents.
+var (
+	errUpdateGet       = &Error{Status: http.StatusMethodNotAllowed, Name: "method_not_allowed", Reason: "Update functions do not allow GET"}
+	errNoRewriteTarget = &Error{Status: http.StatusInternalServerError, Name: "error", Reason: "invalid_rewrite_target"}
+	errInsecureRewrite = &Error{Status: http.StatusInternalServerError, Name: "insecure_rewrite_rule", Reason: "too many ../.. segments"}
+)
+
+// invalidPath is for paths that name no function.
+func invalidPath(name string) *Error {
+	return &Error{Status: http.StatusNotFound, Name: name, Reason: "Invalid path."}
+}
+
+func rewriteError(reason string) *Error {
+	return &Error{Status: http.StatusInternalServerError, Name: "rewrite_error", Reason: reason}
+}
+
+// badAnswer is for what a function answers and no client can be sent.
+func badAnswer(name string, value []byte) *Error {
+	return &Error{Status: http.StatusInternalServerError, Name: "external_response_error", Reason: "Invalid data from external server: " + erlangPair(name, value)}
+}
+
+// thrownStatus has the statuses of those errors that a function may throw by their names. Others blame the server.
+var thrownStatus = map[string]int{
+	"bad_request":        http.StatusBadRequest,
+	"query_parse_error":  http.StatusBadRequest,
+	"unauthorized":       http.StatusUnauthorized,
+	"forbidden":          http.StatusForbidden,
+	"not_found":          http.StatusNotFound,
+	"method_not_allowed": http.StatusMethodNotAllowed,
+	"not_acceptable":     http.StatusNotAcceptable,
+	"conflict":           http.StatusConflict,
+	"gone":               http.StatusGone,
+	"missing_stub":       http.StatusPreconditionFailed,
+}
+
+// scriptError is for what went wrong in a function of a design document.
+func scriptError(e *script.Error) *Error {
+	status, ok := thrownStatus[e.Name]
+	if !ok {
+		status = http.StatusInternalServerError
+	}
+	return &Error{Status: status, Name: e.Name, Reason: e.Reason, ReasonJSON: e.ReasonJSON}
 }
 
 func methodNotAllowed(allow string) *Error {
 	return &Error{Status: http.StatusMethodNotAllowed, Name: "method_not_allowed", Reason: "Only " + allow + " allowed", Allow: allow}
 }
+
+// TooManyConnections is the answer, with its head, for a connection that is refused because there are too many.
+var TooManyConnections = func() []byte {
+	e := &Error{Status: http.StatusServiceUnavailable, Name: "service_unavailable", Reason: "There are too many connections."}
+	body := append(e.append(nil), '\n')
+	return fmt.Appendf(nil, "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\nRetry-After: 5\r\nConnection: close\r\n\r\n%s",
+		e.Status, http.StatusText(e.Status), len(body), body)
+}()
 
 // toError finds the status and the words for any error.
 func toError(err error) *Error {
@@ -138,19 +245,34 @@ func toError(err error) *Error {
 		stub    *storage.MissingStubError
 		tooMuch *http.MaxBytesError
 		spec    *replicator.SpecError
+		query   *mango.Error
 		guarded *replicator.ForbiddenError
+		account *auth.Error
+		thrown  *script.Error
+		lacking *design.MissingError
+		unread  *view.Error
 	)
 	switch {
 	case errors.As(err, &e):
 		return e
 	case errors.As(err, &doc):
 		return documentError(doc)
+	case errors.As(err, &query):
+		return mangoError(query)
 	case errors.As(err, &stub):
 		return &Error{Status: http.StatusPreconditionFailed, Name: "missing_stub", Reason: stub.Error()}
 	case errors.As(err, &spec):
 		return badRequest(spec.Reason)
+	case errors.As(err, &account):
+		return accountError(account)
 	case errors.As(err, &guarded):
 		return forbidden(guarded.Reason)
+	case errors.As(err, &thrown):
+		return scriptError(thrown)
+	case errors.As(err, &unread):
+		return viewError(unread)
+	case errors.As(err, &lacking):
+		return notFound(lacking.Error())
 	case errors.As(err, &tooMuch):
 		return errRequestTooLarge
 	case errors.Is(err, storage.ErrDeleted):
@@ -175,14 +297,37 @@ func toError(err error) *Error {
 		return errContentType
 	case errors.Is(err, httprange.ErrUnsatisfiable):
 		return &Error{Status: http.StatusRequestedRangeNotSatisfiable, Name: "requested_range_not_satisfiable", Reason: "Requested range not satisfiable"}
-	case errors.Is(err, auth.ErrCredentials):
-		return &Error{Status: http.StatusUnauthorized, Name: "unauthorized", Reason: "Name or password is incorrect."}
 	case errors.Is(err, storage.ErrClosed):
 		return &Error{Status: http.StatusServiceUnavailable, Name: "service_unavailable", Reason: "The node is stopping."}
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, context.Canceled):
 		return errCutBody
 	}
 	return nil
+}
+
+// mangoError is for queries and indexes that are refused.
+func mangoError(e *mango.Error) *Error {
+	status := http.StatusBadRequest
+	switch e.Kind {
+	case mango.Unavailable:
+		status = http.StatusServiceUnavailable
+	case mango.Internal:
+		status = http.StatusInternalServerError
+	}
+	return &Error{Status: status, Name: e.Name, Reason: e.Reason}
+}
+
+// accountError is for credentials that are not taken, and accounts that are not in order.
+func accountError(e *auth.Error) *Error {
+	switch e.Kind {
+	case auth.Unauthorized:
+		return &Error{Status: http.StatusUnauthorized, Name: "unauthorized", Reason: e.Reason}
+	case auth.Forbidden:
+		return forbidden(e.Reason)
+	case auth.Misconfigured:
+		return &Error{Status: http.StatusInternalServerError, Name: "misconfigured_server", Reason: e.Reason}
+	}
+	return badRequest(e.Reason)
 }
 
 func documentError(e *document.Error) *Error {
@@ -197,7 +342,7 @@ func documentError(e *document.Error) *Error {
 func (q *request) writeError(err error) {
 	e := toError(err)
 	if e == nil {
-		q.api.log.Error("a request failed", "method", q.Method, "path", q.URL.Path, "error", err)
+		q.log().With(q.describe()...).Error("a request failed", "error", err)
 		e = errInternal
 	}
 	h := q.w.Header()
@@ -207,16 +352,28 @@ func (q *request) writeError(err error) {
 		h.Set("Allow", e.Allow)
 	}
 	if e.Status == http.StatusUnauthorized {
-		h.Set("WWW-Authenticate", `Basic realm="server"`)
+		if words := q.challenge(); words != "" {
+			h.Set("WWW-Authenticate", words)
+		}
 	}
-	if e.Status == http.StatusRequestEntityTooLarge {
+	if e.Status == http.StatusRequestEntityTooLarge || e.Status == http.StatusRequestTimeout {
 		// The rest of the body is not wanted.
 		h.Set("Connection", "close")
 	}
-	_ = q.reply(e.Status, errorBody{e.Name, e.Reason})
+	_ = q.replyText(e.Status, e.append(make([]byte, 0, 256)))
 }
 
-type errorBody struct {
-	Error  string `json:"error"`
-	Reason string `json:"reason"`
+// append appends the error as CouchDB's JSON object.
+func (e *Error) append(b []byte) []byte {
+	b = append(b, `{"error":`...)
+	b = document.AppendString(b, e.Name)
+	b = append(b, `,"reason":`...)
+	return append(e.appendReason(b), '}')
+}
+
+func (e *Error) appendReason(b []byte) []byte {
+	if e.ReasonJSON != nil {
+		return append(b, e.ReasonJSON...)
+	}
+	return document.AppendString(b, e.Reason)
 }

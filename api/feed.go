@@ -27,6 +27,7 @@ type feedOptions struct {
 	limit      int           // of rows; negative: none
 	heartbeat  time.Duration // the client wants a sign of life this often, and no end; 0: it does not
 	timeout    time.Duration // without heartbeat: how long to wait for a row
+	slow       bool          // finding a row may take its time
 }
 
 // goesOn tells whether rows are sent for as long as the client listens.
@@ -74,6 +75,9 @@ var feedBuffers = sync.Pool{New: func() any { b := make([]byte, 0, feedBuffer+4<
 // errClientGone says that the client has gone. It is not told to anybody.
 var errClientGone = errors.New("the client has gone")
 
+// errShutOut says that the user may no longer read what the feed tells of.
+var errShutOut = errors.New("the user is no member any more")
+
 // head answers a HEAD request for a feed, which does not wait for anything.
 func (q *request) head(kind feedKind) error {
 	q.w.Header()["Content-Type"] = kind.mediaType()
@@ -93,6 +97,11 @@ func (q *request) serveFeed(o feedOptions, s source) error {
 	now := time.Now()
 	f := &feed{feedOptions: o, q: q, told: now, sent: now}
 	defer f.release()
+	if o.kind != feedNormal {
+		q.waits = true
+		q.api.stats.feeds.Add(1)
+		defer q.api.stats.feeds.Add(-1)
+	}
 	err := f.run(s)
 	if errors.Is(err, errClientGone) || err != nil && q.Context().Err() != nil {
 		return q.lost(err)
@@ -143,12 +152,13 @@ func (f *feed) context() (context.Context, func()) {
 	return ctx, func() { stop(); cancel() }
 }
 
-// ended tells whether err is a reason to end the feed in good order: what it tells of has gone, or the node stops.
+// ended tells whether err is a reason to end the feed in good order: what it tells of has gone or is no longer for the
+// client, or the node stops.
 func (f *feed) ended(err error) bool {
 	switch {
 	case f.kind == feedNormal, f.q.Context().Err() != nil:
 		return false
-	case errors.Is(err, storage.ErrNoDatabase), errors.Is(err, storage.ErrClosed):
+	case errors.Is(err, storage.ErrNoDatabase), errors.Is(err, storage.ErrClosed), err == errShutOut:
 		return true
 	}
 	return f.q.api.ending.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded))
@@ -269,8 +279,8 @@ func (f *feed) Write(p []byte) (int, error) {
 // feed that goes on waits for its client. That is not so in a descending round, which cannot be taken up again.
 func (f *feed) pace() (pause bool, err error) {
 	if len(f.out) < feedBuffer {
-		// Looking at the clock every time would cost more than the rows.
-		if f.looked++; f.looked%16 != 0 {
+		// Looking at the clock every time would cost more than the rows, unless those are slow.
+		if f.looked++; f.looked%16 != 0 && !f.slow {
 			return false, nil
 		}
 		now := time.Now()

@@ -16,18 +16,18 @@ import (
 	"github.com/mangrove-db/mangrove/storage"
 )
 
-// script is a source that tells numbers as it is given them. A round that finds -1 looks at something that does not
+// scripted is a source that tells numbers as it is given them. A round that finds -1 looks at something that does not
 // pass, which takes a second.
-type script struct {
+type scripted struct {
 	rows chan int
 	gone chan struct{} // closed when what the feed tells of has gone
 	next []int         // what wait has found
 	at   int
 }
 
-func newScript() *script { return &script{rows: make(chan int, 100), gone: make(chan struct{})} }
+func newScripted() *scripted { return &scripted{rows: make(chan int, 100), gone: make(chan struct{})} }
 
-func (s *script) round(ctx context.Context, f *feed) (bool, error) {
+func (s *scripted) round(ctx context.Context, f *feed) (bool, error) {
 	for len(s.next) > 0 {
 		n := s.next[0]
 		s.next = s.next[1:]
@@ -55,7 +55,7 @@ func (s *script) round(ctx context.Context, f *feed) (bool, error) {
 	return false, nil
 }
 
-func (s *script) wait(ctx context.Context) error {
+func (s *scripted) wait(ctx context.Context) error {
 	select {
 	case n := <-s.rows:
 		s.next = append(s.next, n)
@@ -67,7 +67,7 @@ func (s *script) wait(ctx context.Context) error {
 	}
 }
 
-func (s *script) appendEnd(b []byte) []byte {
+func (s *scripted) appendEnd(b []byte) []byte {
 	return strconv.AppendInt(append(b, `"last_seq":`...), int64(s.at), 10)
 }
 
@@ -99,7 +99,7 @@ func listen(ctx context.Context, l *listener, ending context.Context, o feedOpti
 	q := &request{
 		Request: httptest.NewRequestWithContext(ctx, http.MethodGet, "/db/_changes", nil),
 		w:       &response{ResponseWriter: l},
-		api:     &API{ending: ending, log: slog.New(slog.DiscardHandler)},
+		api:     &API{stats: newStats(), ending: ending, log: slog.New(slog.DiscardHandler)},
 	}
 	return q.serveFeed(o, s)
 }
@@ -109,92 +109,92 @@ func TestFeedClock(t *testing.T) {
 	tests := []struct {
 		name string
 		o    feedOptions
-		next []int         // what is there at the beginning
-		play func(*script) // what happens while the feed waits
+		next []int           // what is there at the beginning
+		play func(*scripted) // what happens while the feed waits
 		want string
 	}{
 		{
 			"a continuous feed ends when nothing has come for its timeout",
 			feedOptions{kind: feedContinuous, limit: -1, timeout: 3 * second},
 			[]int{1},
-			func(s *script) { time.Sleep(2 * second); s.rows <- 2 },
+			func(s *scripted) { time.Sleep(2 * second); s.rows <- 2 },
 			`0s "1\n"; 2s "2\n"; 5s "{\"last_seq\":2}\n"; `,
 		},
 		{
 			"a heartbeat keeps it open",
 			feedOptions{kind: feedContinuous, limit: -1, heartbeat: 2 * second, timeout: second},
 			nil,
-			func(s *script) { time.Sleep(5 * second); s.rows <- 1; time.Sleep(3 * second); close(s.gone) },
+			func(s *scripted) { time.Sleep(5 * second); s.rows <- 1; time.Sleep(3 * second); close(s.gone) },
 			`0s ""; 2s "\n"; 4s "\n"; 5s "1\n"; 7s "\n"; 8s "{\"last_seq\":1}\n"; `,
 		},
 		{
 			"an event source has heartbeats of its own and no last line",
 			feedOptions{kind: feedEventSource, limit: -1, heartbeat: 2 * second},
 			[]int{7},
-			func(s *script) { time.Sleep(3 * second); close(s.gone) },
+			func(s *scripted) { time.Sleep(3 * second); close(s.gone) },
 			`0s "data: 7\nid: 7\n\n"; 2s "event: heartbeat\ndata: \n\n"; `,
 		},
 		{
 			"longpoll answers at once if there is something",
 			feedOptions{kind: feedLongpoll, limit: -1, timeout: second},
 			[]int{1, 2},
-			func(*script) {},
+			func(*scripted) {},
 			`0s "{\"results\":[\n1,\r\n2\n],\n\"last_seq\":2}\n"; `,
 		},
 		{
 			"longpoll ends with the first news",
 			feedOptions{kind: feedLongpoll, limit: -1, timeout: 9 * second},
 			nil,
-			func(s *script) { time.Sleep(4 * second); s.rows <- 5 },
+			func(s *scripted) { time.Sleep(4 * second); s.rows <- 5 },
 			`0s "{\"results\":[\n"; 4s "5\n],\n\"last_seq\":5}\n"; `,
 		},
 		{
 			"longpoll gives up",
 			feedOptions{kind: feedLongpoll, limit: -1, timeout: 9 * second},
 			nil,
-			func(*script) {},
+			func(*scripted) {},
 			`0s "{\"results\":[\n"; 9s "\n],\n\"last_seq\":0}\n"; `,
 		},
 		{
 			"the limit ends a feed that has a heartbeat",
 			feedOptions{kind: feedContinuous, limit: 2, heartbeat: second},
 			[]int{1, 2, 3},
-			func(*script) {},
+			func(*scripted) {},
 			`0s "1\n2\n{\"last_seq\":2}\n"; `,
 		},
 		{
 			"a limit of zero waits for nothing",
 			feedOptions{kind: feedLongpoll, limit: 0, heartbeat: second},
 			nil,
-			func(*script) {},
+			func(*scripted) {},
 			`0s "{\"results\":[\n\n],\n\"last_seq\":0}\n"; `,
 		},
 		{
 			"signs of life go out while a filter finds nothing",
 			feedOptions{kind: feedNormal, limit: -1, heartbeat: 2 * second},
 			[]int{-1, -1, -1, -1, 5},
-			func(*script) {},
+			func(*scripted) {},
 			`2s "{\"results\":[\n\n"; 4s "\n"; 4s "5\n],\n\"last_seq\":5}\n"; `,
 		},
 		{
 			"also if the client did not ask for them",
 			feedOptions{kind: feedNormal, limit: -1, timeout: second},
 			[]int{-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 5},
-			func(*script) {},
+			func(*scripted) {},
 			`10s "{\"results\":[\n\n"; 10s "5\n],\n\"last_seq\":5}\n"; `,
 		},
 		{
 			"rows that are found slowly are not held back",
 			feedOptions{kind: feedContinuous, limit: -1, timeout: 2 * second},
 			[]int{1, -1, 2, -1},
-			func(*script) {},
+			func(*scripted) {},
 			`1s "1\n"; 2s "2\n"; 4s "{\"last_seq\":2}\n"; `,
 		},
 		{
 			"news that do not pass put off the end no further than their scan",
 			feedOptions{kind: feedContinuous, limit: -1, timeout: 3 * second},
 			nil,
-			func(s *script) {
+			func(s *scripted) {
 				for range 10 {
 					s.rows <- -1
 				}
@@ -205,7 +205,7 @@ func TestFeedClock(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := newScript()
+				s := newScripted()
 				s.next = test.next
 				l := newListener()
 				go test.play(s)
@@ -227,7 +227,7 @@ func TestFeedStop(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					ending, stop := context.WithCancel(t.Context())
-					s := newScript()
+					s := newScripted()
 					s.next = next
 					l := newListener()
 					time.AfterFunc(2500*time.Millisecond, stop)
@@ -243,7 +243,7 @@ func TestFeedStop(t *testing.T) {
 
 					<-ending.Done()
 					late := newListener()
-					if err := listen(t.Context(), late, ending, feedOptions{kind: kind, limit: -1, timeout: time.Hour}, newScript()); err != nil {
+					if err := listen(t.Context(), late, ending, feedOptions{kind: kind, limit: -1, timeout: time.Hour}, newScripted()); err != nil {
 						t.Error(err)
 					}
 					if !time.Now().Equal(late.began) || !strings.HasSuffix(late.text.String(), "\"last_seq\":0}\n") {
@@ -261,14 +261,14 @@ func TestFeedClientGone(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(time.Second, cancel)
 		l := newListener()
-		err := listen(ctx, l, context.Background(), feedOptions{kind: feedContinuous, limit: -1, heartbeat: time.Minute}, newScript())
+		err := listen(ctx, l, context.Background(), feedOptions{kind: feedContinuous, limit: -1, heartbeat: time.Minute}, newScripted())
 		if err != nil || l.text.Len() != 0 || time.Since(l.began) != time.Second {
 			t.Errorf("error %v after %v, heard %s", err, time.Since(l.began), l.heard.String())
 		}
 
 		l = newListener()
 		l.fail = io.ErrClosedPipe
-		s := newScript()
+		s := newScripted()
 		s.next = []int{1}
 		if err := listen(t.Context(), l, context.Background(), feedOptions{kind: feedContinuous, limit: -1, heartbeat: time.Minute}, s); err != nil {
 			t.Error(err)
@@ -277,7 +277,7 @@ func TestFeedClientGone(t *testing.T) {
 }
 
 // broken is a source that fails.
-type broken struct{ script }
+type broken struct{ scripted }
 
 var errBroken = errors.New("broken")
 

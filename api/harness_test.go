@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -14,8 +15,12 @@ import (
 
 	"github.com/mangrove-db/mangrove/auth"
 	"github.com/mangrove-db/mangrove/config"
+	"github.com/mangrove-db/mangrove/design"
+	"github.com/mangrove-db/mangrove/mango"
 	"github.com/mangrove-db/mangrove/replicator"
+	"github.com/mangrove-db/mangrove/script"
 	"github.com/mangrove-db/mangrove/storage"
+	"github.com/mangrove-db/mangrove/view"
 )
 
 // node is an API over a store of its own, behind a listener.
@@ -27,6 +32,9 @@ type node struct {
 	server *httptest.Server
 	url    string
 	client *http.Client
+
+	scripts script.Options
+	logger  *slog.Logger // nil: nothing is logged
 }
 
 // option changes a node before it starts.
@@ -64,11 +72,16 @@ func newNode(t testing.TB, options ...option) *node {
 	if _, err := auth.PrepareAdmins(cfg, &auth.Account{Name: adminName, Password: adminPassword}); err != nil {
 		t.Fatal(err)
 	}
-	replications := replicator.NewService(replicator.ServiceOptions{Store: n.store, Settings: func() replicator.Settings { return replicator.Settings{} }, UserAgent: "test"})
+	scripts := script.New(n.scripts)
+	designs := design.NewCache(scripts, func() []byte { return []byte(auth.ClosedSecurity) })
+	views := view.New(view.Options{Store: n.store, Engine: scripts, Languages: map[string]view.Language{"query": mango.Language{}}, Logger: n.logger})
+	replications := replicator.NewService(replicator.ServiceOptions{Store: n.store, Designs: designs, Settings: func() replicator.Settings { return replicator.Settings{} }, UserAgent: "test", Logger: n.logger})
+	accounts := auth.New(auth.Options{Config: cfg, Store: n.store, Logger: n.logger})
 	ctx, stop := context.WithCancel(context.Background())
 	var working sync.WaitGroup
 	working.Go(func() { replications.Serve(ctx) })
-	n.api = New(Options{Store: n.store, Config: cfg, Auth: auth.New(cfg), Version: "test", Replications: replications})
+	working.Go(func() { views.Serve(ctx) })
+	n.api = New(Options{Store: n.store, Config: cfg, Auth: accounts, Version: "test", Replications: replications, Designs: designs, Scripts: scripts, Views: views, Logger: n.logger})
 	n.server = httptest.NewServer(n.api)
 	n.url, n.client = n.server.URL, n.server.Client()
 	n.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
@@ -77,6 +90,7 @@ func newNode(t testing.TB, options ...option) *node {
 		working.Wait()
 		n.api.Close()
 		n.server.Close()
+		accounts.Close()
 		if err := n.store.Close(); err != nil {
 			t.Error(err)
 		}
@@ -129,14 +143,20 @@ func (n *node) request(method, path string, body any, headers ...string) *http.R
 // do sends a request and reads the answer.
 func (n *node) do(method, path string, body any, headers ...string) *answer {
 	n.Helper()
-	response, err := n.client.Do(n.request(method, path, body, headers...))
+	return n.send(n.request(method, path, body, headers...))
+}
+
+// send sends a request and reads the answer.
+func (n *node) send(r *http.Request) *answer {
+	n.Helper()
+	response, err := n.client.Do(r)
 	if err != nil {
-		n.Fatalf("%s %s: %v", method, path, err)
+		n.Fatalf("%s %s: %v", r.Method, r.URL, err)
 	}
 	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)
 	if err != nil {
-		n.Fatalf("%s %s: reading the answer: %v", method, path, err)
+		n.Fatalf("%s %s: reading the answer: %v", r.Method, r.URL, err)
 	}
 	return &answer{response, text}
 }
@@ -157,6 +177,12 @@ func (a *answer) json(t testing.TB, v any) {
 	if err := json.Unmarshal(a.body, v); err != nil {
 		t.Fatalf("%v in %s", err, a.body)
 	}
+}
+
+// errorBody is the body of an answer that tells of a failure.
+type errorBody struct {
+	Error  string `json:"error"`
+	Reason string `json:"reason"`
 }
 
 // refused checks that a request fails with a status and CouchDB's words.

@@ -1,23 +1,39 @@
 package api
 
 import (
-	"slices"
-
 	"github.com/mangrove-db/mangrove/storage"
 )
+
+// keyBound is an end of a range of documents. Documents' keys are strings, and every other JSON value lies before all
+// strings here: CouchDB compares the keys of documents in Erlang's order of terms, not in that of views.
+type keyBound struct {
+	set    bool
+	id     string
+	before bool // lies before all ids
+}
+
+// bound reads a key as an end of a range of documents.
+func bound(key []byte) keyBound {
+	if key == nil {
+		return keyBound{}
+	}
+	id, ok := jsonString(key)
+	return keyBound{set: true, id: id, before: !ok}
+}
 
 // documents returns the range of a listing, within prefix. It reports false if the range is empty.
 func (l *listing) documents(prefix string) (storage.Range, bool) {
 	r := storage.Range{Descending: l.descending, Prefix: prefix, ExclusiveEnd: l.exclusiveEnd}
-	if l.start.set {
+	start, end := bound(l.start), bound(l.end)
+	if start.set {
 		switch {
-		case !l.start.before:
-			r.Start = l.start.id
+		case !start.before:
+			r.Start = start.id
 		case l.descending:
 			return r, false
 		}
 	}
-	if l.descending && l.start.set && r.Start == "" {
+	if l.descending && start.set && r.Start == "" {
 		return r, false // storage takes the empty id for no bound
 	}
 	// The start is moved into the prefix here, because skipping counts from it.
@@ -33,10 +49,10 @@ func (l *listing) documents(prefix string) (storage.Range, bool) {
 			return r, false
 		}
 	}
-	if l.end.set {
+	if end.set {
 		switch {
-		case !l.end.before:
-			r.End, r.HasEnd = l.end.id, true
+		case !end.before:
+			r.End, r.HasEnd = end.id, true
 		case !l.descending:
 			return r, false
 		}
@@ -54,15 +70,4 @@ func (l *listing) documents(prefix string) (storage.Range, bool) {
 func behindPrefix(prefix string) string {
 	last := len(prefix) - 1
 	return prefix[:last] + string(prefix[last]+1)
-}
-
-// chosen returns the keys that are left in the listing's order, skip and limit.
-func (l *listing) chosen() []listKey {
-	keys := l.keys
-	if l.descending {
-		keys = slices.Clone(keys)
-		slices.Reverse(keys)
-	}
-	keys = keys[min(l.skip, uint64(len(keys))):]
-	return keys[:min(l.limit, uint64(len(keys)))]
 }

@@ -2,7 +2,6 @@ package api
 
 import (
 	"errors"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -10,24 +9,14 @@ import (
 	"github.com/mangrove-db/mangrove/storage"
 )
 
-// errGone ends a listing whose client has gone away.
-var errGone = errors.New("the client has gone away")
-
-// listWriter writes listings of one snapshot.
+// listWriter writes lists of the documents of one snapshot.
 type listWriter struct {
-	q     *request
-	snap  *storage.Snapshot
+	rowWriter
 	scope scope
-	out   *stream
-
-	row   []byte            // the buffer of every row
-	doc   document.Document // and of every document
-	count int               // rows of the current listing
 }
 
 // write writes one listing.
 func (w *listWriter) write(l *listing) error {
-	w.count = 0
 	if w.scope == scopeLocal {
 		return w.writeLocals(l)
 	}
@@ -40,7 +29,7 @@ func (w *listWriter) write(l *listing) error {
 		return err
 	}
 	if l.hasKeys {
-		w.head(l, strconv.FormatUint(total, 10), "null")
+		w.head(l, w.snap.Seq(), strconv.FormatUint(total, 10), "null")
 		if err := w.writeKeys(l, prefix); err != nil {
 			return err
 		}
@@ -56,7 +45,7 @@ func (w *listWriter) write(l *listing) error {
 			return err
 		}
 	}
-	w.head(l, strconv.FormatUint(total, 10), strconv.FormatUint(offset, 10))
+	w.head(l, w.snap.Seq(), strconv.FormatUint(total, 10), strconv.FormatUint(offset, 10))
 	if ok && l.limit > 0 {
 		if err := w.writeRange(l, r); err != nil {
 			return err
@@ -100,34 +89,6 @@ func (w *listWriter) offset(r storage.Range, skip, base, total uint64) (uint64, 
 	return min(before+skip, total), nil
 }
 
-func (w *listWriter) head(l *listing, total, offset string) {
-	b := append(w.row[:0], `{"total_rows":`...)
-	b = append(b, total...)
-	b = append(b, `,"offset":`...)
-	b = append(b, offset...)
-	if l.updateSeq {
-		b = append(b, `,"update_seq":"`...)
-		b = w.snap.AppendSeq(b, w.snap.Seq())
-		b = append(b, '"')
-	}
-	b = append(b, `,"rows":[`...)
-	w.row = b
-	_, _ = w.out.Write(b)
-}
-
-func (w *listWriter) tail() error {
-	_, err := w.out.WriteString("\r\n]}")
-	return w.gone(err)
-}
-
-func (w *listWriter) gone(err error) error {
-	if err != nil {
-		_ = w.q.lost(err)
-		return errGone
-	}
-	return nil
-}
-
 // writeRange writes the rows of the documents in a range.
 func (w *listWriter) writeRange(l *listing, r storage.Range) error {
 	left := l.limit
@@ -147,29 +108,46 @@ func (w *listWriter) writeRange(l *listing, r storage.Range) error {
 
 // writeKeys writes a row for each key. Keys that cannot be ids within prefix are left out.
 func (w *listWriter) writeKeys(l *listing, prefix string) error {
-	if prefix != "" {
-		l.keys = slices.DeleteFunc(l.keys, func(k listKey) bool { return !strings.HasPrefix(k.id, prefix) })
-	}
-	for i, key := range l.chosen() {
+	skip, left := l.skip, l.limit
+	for i := range l.keys {
 		if i%256 == 0 {
 			if err := w.q.Context().Err(); err != nil {
 				return err
 			}
 		}
-		if err := w.writeKey(l, key); err != nil {
+		key := l.keys[i]
+		if l.descending {
+			key = l.keys[len(l.keys)-1-i]
+		}
+		id, ok := jsonString(key)
+		switch {
+		case prefix != "" && !strings.HasPrefix(id, prefix):
+			continue
+		case skip > 0:
+			skip--
+			continue
+		case left == 0:
+			return nil
+		}
+		left--
+		if !ok {
+			if err := w.writeMissing(key); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := w.writeKey(l, id, key); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// writeKey writes the row of a key. A key finds a local document even where those are not listed, as in CouchDB.
-func (w *listWriter) writeKey(l *listing, key listKey) error {
-	if key.text != nil {
-		return w.writeMissing(key)
-	}
-	if document.IsLocal(key.id) {
-		local, err := w.snap.Local(key.id)
+// writeKey writes the row of an id, which is that of the key. It finds a local document even where those are not
+// listed, as in CouchDB.
+func (w *listWriter) writeKey(l *listing, id string, key []byte) error {
+	if document.IsLocal(id) {
+		local, err := w.snap.Local(id)
 		switch {
 		case errors.Is(err, storage.ErrNotFound):
 			return w.writeMissing(key)
@@ -178,7 +156,7 @@ func (w *listWriter) writeKey(l *listing, key listKey) error {
 		}
 		return w.writeLocal(l, &local)
 	}
-	row, err := w.snap.Lookup(key.id)
+	row, err := w.snap.Lookup(id)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
 		return w.writeMissing(key)
@@ -188,30 +166,9 @@ func (w *listWriter) writeKey(l *listing, key listKey) error {
 	return w.writeRow(l, &row)
 }
 
-// begin starts a row.
-func (w *listWriter) begin() []byte {
-	b := w.row[:0]
-	if w.count > 0 {
-		b = append(b, ',')
-	}
-	w.count++
-	return append(b, '\r', '\n')
-}
-
-// end sends a row.
-func (w *listWriter) end(b []byte) error {
-	w.row = b
-	_, err := w.out.Write(b)
-	return w.gone(err)
-}
-
-func (w *listWriter) writeMissing(key listKey) error {
+func (w *listWriter) writeMissing(key []byte) error {
 	b := append(w.begin(), `{"key":`...)
-	if key.text != nil {
-		b = append(b, key.text...)
-	} else {
-		b = document.AppendString(b, key.id)
-	}
+	b = append(b, key...)
 	return w.end(append(b, `,"error":"not_found"}`...))
 }
 
@@ -231,46 +188,12 @@ func (w *listWriter) writeRow(l *listing, row *storage.Row) error {
 	if !l.includeDocs {
 		return w.end(append(b, '}'))
 	}
-	b = append(b, `,"doc":`...)
-	if row.Deleted {
-		return w.end(append(b, `null}`...))
-	}
-	if err := row.Read(&w.doc); err != nil {
-		return err
-	}
-	w.q.api.stats.reads.Add(1)
-	members := document.Members{EncodingInfo: l.encodingInfo}
-	if l.conflicts && row.Branching() {
-		tree, err := row.Tree()
-		if err != nil {
-			return err
-		}
-		for _, leaf := range tree.Leaves()[1:] {
-			if !leaf.Deleted {
-				members.Conflicts = append(members.Conflicts, leaf.ID)
-			}
-		}
-	}
-	if !l.attachments || len(w.doc.Attachments) == 0 {
-		return w.end(append(document.AppendJSON(b, &w.doc, members), '}'))
-	}
-	if err := w.end(b); err != nil {
-		return err
-	}
-	members.Form = func(*document.Attachment) document.Form { return document.FormInline }
-	members.Open = opener(w.snap)
-	if err := document.WriteJSON(w.out, &w.doc, members); err != nil {
-		if err := w.q.broken(err); err != nil {
-			return err
-		}
-		return errGone
-	}
-	return w.gone(w.out.WriteByte('}'))
+	return w.endWithWinner(b, l, row)
 }
 
 // writeLocals writes a listing of local documents, which nobody counts.
 func (w *listWriter) writeLocals(l *listing) error {
-	w.head(l, "null", "null")
+	w.head(l, w.snap.Seq(), "null", "null")
 	if l.hasKeys {
 		if err := w.writeKeys(l, scopeLocal.prefix()); err != nil {
 			return err

@@ -89,11 +89,11 @@ func (q *request) replyOpened(snap *storage.Snapshot, row *storage.Row, tree rev
 		}
 		_, _ = s.WriteString(separator)
 		separator = ","
-		if o.node < 0 {
+		d, err := openedRevision(row, tree, o)
+		if errors.Is(err, storage.ErrNotFound) {
 			_, _ = s.Write(appendMissing(s.AvailableBuffer(), o.rev))
 			continue
 		}
-		d, err := row.Revision(tree, o.node)
 		if err != nil {
 			return err
 		}
@@ -114,6 +114,14 @@ func (q *request) replyOpened(snap *storage.Snapshot, row *storage.Row, tree rev
 	return q.lost(s.Flush())
 }
 
+// openedRevision reads a revision. ErrNotFound is returned if it is not there, or hidden from the user.
+func openedRevision(row *storage.Row, tree revtree.Tree, o opened) (*document.Document, error) {
+	if o.node < 0 {
+		return nil, storage.ErrNotFound
+	}
+	return row.Revision(tree, o.node)
+}
+
 func appendMissing(b []byte, rev revtree.ID) []byte {
 	b = append(b, `{"missing":`...)
 	return append(appendRev(b, rev), '}')
@@ -131,13 +139,13 @@ func (q *request) replyMixed(snap *storage.Snapshot, row *storage.Row, tree revt
 		if err := q.Context().Err(); err != nil {
 			return err
 		}
-		if o.node < 0 {
+		d, err := openedRevision(row, tree, o)
+		if errors.Is(err, storage.ErrNotFound) {
 			if err := w.WriteError(appendMissing(nil, o.rev)); err != nil {
 				return q.broken(err)
 			}
 			continue
 		}
-		d, err := row.Revision(tree, o.node)
 		if err != nil {
 			return err
 		}

@@ -27,12 +27,27 @@ func unescape(s string) (string, error) {
 
 // setPath takes over what the route has found in the path.
 func (q *request) setPath(vars map[string]string) error {
-	for name, to := range map[string]*string{"db": &q.dbName, "doc": &q.docID, "att": &q.attName, "name": &q.name} {
-		if v, ok := vars[name]; ok {
-			var err error
-			if *to, err = unescape(v); err != nil {
-				return err
-			}
+	for name, value := range vars {
+		var to *string
+		switch name {
+		case "db":
+			to = &q.dbName
+		case "doc":
+			to = &q.docID
+		case "att":
+			to = &q.attName
+		case "name":
+			to = &q.name
+		case "view":
+			to = &q.viewName
+		case "partition":
+			to = &q.partName
+		default:
+			continue
+		}
+		var err error
+		if *to, err = unescape(value); err != nil {
+			return err
 		}
 	}
 	return nil

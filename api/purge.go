@@ -26,6 +26,7 @@ func postPurge(q *request) error {
 	if err != nil {
 		return err
 	}
+	q.api.stats.purges.Add(1)
 	q.api.stats.writes.Add(uint64(len(purges)))
 	b := append(make([]byte, 0, 128*len(purges)+64), `{"purge_seq":null,"purged":{`...)
 	for i := range purges {
@@ -100,7 +101,7 @@ func getPurgedInfos(q *request) error {
 	_, _ = out.WriteString(`{"purged_infos":[`)
 	var b []byte
 	first := true
-	for p, err := range snap.Purges(q.Context()) {
+	for p, err := range snap.Purges(q.Context(), 0) {
 		if err != nil {
 			return err
 		}

@@ -4,18 +4,16 @@ import (
 	"context"
 	"net/http"
 
-	"github.com/mangrove-db/mangrove/document"
-	"github.com/mangrove-db/mangrove/internal/dbname"
+	"github.com/mangrove-db/mangrove/auth"
 	"github.com/mangrove-db/mangrove/replicator"
-	"github.com/mangrove-db/mangrove/storage"
 )
 
 // Replications are those of the node. A *replicator.Service has them.
 type Replications interface {
 	// Start begins one, or finds that it is going on.
-	Start(ctx context.Context, spec *replicator.Spec, user string) (*replicator.Ticket, error)
-	// Cancel ends one, and tells whether there was one.
-	Cancel(ctx context.Context, spec *replicator.Spec) (id string, found bool, err error)
+	Start(ctx context.Context, spec *replicator.Spec, user auth.Principal) (*replicator.Ticket, error)
+	// Cancel ends one of the user's, a server administrator any, and tells whether there was one.
+	Cancel(ctx context.Context, spec *replicator.Spec, user auth.Principal) (id string, found bool, err error)
 	// Jobs describes all, in no order.
 	Jobs() []replicator.Status
 	// Job describes one, and tells whether it is there.
@@ -43,7 +41,7 @@ func postReplicate(q *request) error {
 	if spec.Cancel {
 		return q.cancelReplication(spec)
 	}
-	ticket, err := q.api.replications.Start(q.Context(), spec, q.user.Name)
+	ticket, err := q.api.replications.Start(q.Context(), spec, q.user)
 	if err != nil {
 		return replicationError(err)
 	}
@@ -64,7 +62,7 @@ type localID struct {
 }
 
 func (q *request) cancelReplication(spec *replicator.Spec) error {
-	id, found, err := q.api.replications.Cancel(q.Context(), spec)
+	id, found, err := q.api.replications.Cancel(q.Context(), spec, q.user)
 	if err != nil {
 		return replicationError(err)
 	}
@@ -104,13 +102,4 @@ func (q *request) replyReplicated(spec *replicator.Spec, o *replicator.Outcome) 
 		answer.summary = &summary{last.StartTime, last.EndTime, last.Read, last.Written, last.Failed}
 	}
 	return q.reply(http.StatusOK, answer)
-}
-
-// guarded tells whether documents of the database that the path names have to pass guard.
-func (q *request) guarded() bool { return dbname.IsReplicator(q.dbName) }
-
-// guard checks a document that is to be written into a replicator database, and completes it.
-func (q *request) guard(d *document.Document, mode storage.Mode) error {
-	w := replicator.Writer{Name: q.user.Name, Roles: q.user.Roles, Admin: q.user.Admin()}
-	return replicator.Guard(d, w, mode == storage.Replicate)
 }

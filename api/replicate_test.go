@@ -45,13 +45,13 @@ func TestReplicateRefuses(t *testing.T) {
 	n.refused(http.StatusInternalServerError, "filter_fetch_error", "Couldn't open document `_design/d` from source database `a`: not_found",
 		"POST", "/_replicate", `{"source":"a","target":"b","filter":"d/f"}`)
 	n.refused(http.StatusNotFound, "not_found", "missing", "POST", "/_replicate", `{"cancel":true,"id":"x"}`)
-	n.refused(http.StatusUnauthorized, "unauthorized", "You are not a server admin.", "POST", "/_replicate", `{}`, "Authorization: x")
+	n.refused(http.StatusUnauthorized, "unauthorized", "You are not an authenticated user", "POST", "/_replicate", `{}`, "Authorization: x")
 }
 
 func TestReplicateShowsNoPassword(t *testing.T) {
 	n := newNode(t)
 	n.withDatabases("a", "b", "_replicator")
-	withPassword := strings.Replace(n.url, "://", "://"+adminName+":pass-word@", 1)
+	withPassword := strings.Replace(n.url, "://", "://somebody:pass-word@", 1)
 	a := n.do("POST", "/_replicate", `{"source":"`+withPassword+`/a","target":"b"}`)
 	if a.StatusCode != http.StatusInternalServerError || strings.Contains(string(a.body), "pass-word") || !strings.Contains(string(a.body), `"unauthorized"`) {
 		t.Errorf("%d %s", a.StatusCode, a.body)

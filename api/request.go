@@ -2,9 +2,11 @@ package api
 
 import (
 	"io"
+	"log/slog"
 	"mime"
 	"net/http"
 	"net/url"
+	"time"
 
 	"github.com/mangrove-db/mangrove/auth"
 	"github.com/mangrove-db/mangrove/config"
@@ -23,20 +25,55 @@ type request struct {
 	api    *API
 	config *config.Snapshot
 	user   auth.Principal
+	keeper bool               // the user administers the database that the path names, or the server
+	cors   *config.CORSPolicy // what the page of another origin that sends this may do; nil for any other request
 
 	// What the path names, unescaped; empty where it names nothing.
-	dbName, docID, attName, name string
+	dbName, docID, attName, name, viewName, partName string
 
-	query url.Values // see params.go
+	query    url.Values // see params.go
+	rewrites int        // how often the request was rewritten; see rewrite.go
+
+	class  class
+	waits  bool         // the answer is a feed that waits for news
+	sent   *sentBody    // what Body reads from; nil before it was looked at
+	logger *slog.Logger // see log
 }
 
 // handler answers a request, or returns why it cannot.
 type handler func(*request) error
 
-// response notes whether the answer has begun.
+// response notes whether the answer has begun, and how much of it was written.
+//
+// A client that takes nothing of it must not keep what the answer is read from, such as a snapshot, for ever. The
+// server sees to that for whole connections; of a connection that answers share, each has to look after itself.
 type response struct {
 	http.ResponseWriter
-	status int
+	status      int
+	bytes       int64 // of the body
+	multiplexed bool
+	patience    time.Duration // how long a write may take, if it is
+}
+
+// hurry gives the writes from now on the time that the client may take for them.
+func (w *response) hurry() {
+	if w.multiplexed && w.patience > 0 {
+		_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Now().Add(w.patience))
+	}
+}
+
+// rest takes the time limit away while nothing is written: it would end the answer even so.
+func (w *response) rest() {
+	if w.multiplexed && w.patience > 0 {
+		_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Time{})
+	}
+}
+
+// FlushError sends what was written on its way.
+func (w *response) FlushError() error {
+	w.hurry()
+	defer w.rest()
+	return http.NewResponseController(w.ResponseWriter).Flush()
 }
 
 func (w *response) WriteHeader(status int) {
@@ -50,7 +87,11 @@ func (w *response) Write(b []byte) (int, error) {
 	if w.status == 0 {
 		w.status = http.StatusOK
 	}
-	return w.ResponseWriter.Write(b)
+	w.hurry()
+	defer w.rest()
+	n, err := w.ResponseWriter.Write(b)
+	w.bytes += int64(n)
+	return n, err
 }
 
 // Unwrap lets http.ResponseController find what lies below.
@@ -62,42 +103,23 @@ func (w *response) ReadFrom(r io.Reader) (int64, error) {
 		w.status = http.StatusOK
 	}
 	if rf, ok := w.ResponseWriter.(io.ReaderFrom); ok {
-		return rf.ReadFrom(r)
+		n, err := rf.ReadFrom(r)
+		w.bytes += n
+		return n, err
 	}
-	return io.Copy(struct{ io.Writer }{w.ResponseWriter}, r)
-}
-
-// authenticate finds out who sends the request. Credentials that cannot be read count as none.
-func (q *request) authenticate() error {
-	name, password, ok := q.BasicAuth()
-	if !ok {
-		return nil
-	}
-	var err error
-	q.user, err = q.api.auth.Basic(q.Context(), name, password)
-	return err
-}
-
-// authorize tells whether the user may use the resource. Until databases have readers and writers of their own, an
-// administrator may do everything and others what is public.
-func (q *request) authorize(r *resource) error {
-	switch {
-	case q.user.Admin() || r.public:
-		return nil
-	case q.dbName != "":
-		return errNotMember
-	case r.metrics:
-		return errNotMetrics
-	}
-	return errNotAdmin
+	return io.Copy(struct{ io.Writer }{w}, r)
 }
 
 // db returns the database that the path names.
 func (q *request) db() (*storage.DB, error) { return q.api.store.DB(q.dbName) }
 
-// snapshot opens a snapshot of the database that the path names.
+// snapshot opens a snapshot of the database that the path names, as the user may see it.
 func (q *request) snapshot() (*storage.DB, *storage.Snapshot, error) {
-	return q.api.store.Snapshot(q.dbName)
+	db, snap, err := q.api.store.Snapshot(q.dbName)
+	if err == nil {
+		q.veil(snap)
+	}
+	return db, snap, err
 }
 
 // requireJSON refuses a body of another type, as CouchDB does for POST.

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 )
 
@@ -53,7 +54,7 @@ func (q *request) replyText(status int, b []byte) error {
 // lost is for errors of writing the answer: the client has gone, and nobody is left to be told.
 func (q *request) lost(err error) error {
 	if err != nil {
-		q.api.log.Debug("a client went away", "path", q.URL.Path, "error", err)
+		q.log().With(q.describe()...).Debug("a client went away", "error", err)
 	}
 	return nil
 }
@@ -78,7 +79,8 @@ func (q *request) replyOK(status int) error { return q.reply(status, ok{true}) }
 // it got for the whole.
 func (q *request) fail(err error) {
 	if q.w.status != 0 {
-		q.api.log.Warn("an answer was cut off", "method", q.Method, "path", q.URL.Path, "error", err)
+		q.api.stats.cut.Add(1)
+		q.log().With(q.describe()...).Warn("an answer was cut off", "error", err)
 		panic(http.ErrAbortHandler)
 	}
 	q.writeError(err)
@@ -111,10 +113,22 @@ func (q *request) url(path string) string {
 
 // host returns the name and port of this server as the client sees them.
 func (q *request) host() string {
-	if h := q.Header.Get("X-Forwarded-Host"); h != "" {
+	if h := q.Header.Get("X-Forwarded-Host"); plainHost(h) {
 		return h
 	}
 	return q.Host
+}
+
+// plainHost tells whether a text can be the name of a host, with a port, in an address.
+func plainHost(s string) bool {
+	for _, c := range []byte(s) {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', strings.IndexByte("-._~:[]%!$&'()*+,;=", c) >= 0:
+		default:
+			return false
+		}
+	}
+	return s != ""
 }
 
 // stream is a JSON answer that is written piece by piece.

@@ -5,14 +5,10 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
-	"time"
 
 	"github.com/mangrove-db/mangrove/document"
 	"github.com/mangrove-db/mangrove/storage"
 )
-
-// nodeName is how a node that is alone calls itself in CouchDB.
-const nodeName = "nonode@nohost"
 
 func getRoot(q *request) error {
 	type vendor struct {
@@ -29,6 +25,7 @@ func getRoot(q *request) error {
 	}{"Welcome", compatible, "mangrove", q.api.store.UUID(), []string{"partitioned", "pluggable-storage-engines"}, vendor{"Mangrove", q.api.version}})
 }
 
+// getUp tells those who send requests here, such as load balancers, whether they should.
 func getUp(q *request) error {
 	type up struct {
 		Status string   `json:"status"`
@@ -39,6 +36,19 @@ func getUp(q *request) error {
 		return q.reply(statusMaintenance, up{Status: "maintenance_mode"})
 	case "nolb":
 		return q.reply(statusMaintenance, up{Status: "nolb"})
+	}
+	if q.api.ending.Err() != nil {
+		// The node is stopping: what is under way is finished, and what comes now should go elsewhere.
+		return q.reply(statusMaintenance, up{Status: "stopping"})
+	}
+	switch err := q.api.store.Ready(); {
+	case err == nil:
+	case errors.Is(err, storage.ErrClosed):
+		return q.reply(statusMaintenance, up{Status: "stopping"})
+	case errors.Is(err, storage.ErrNoSpace):
+		return q.reply(statusUnready, up{Status: "disk_full"}) // it can be read
+	default:
+		return q.reply(statusUnready, up{Status: "failed"}) // it can be read, and has to be started anew
 	}
 	return q.reply(http.StatusOK, up{Status: "ok"})
 }
@@ -257,6 +267,7 @@ func getActiveTasks(q *request) error {
 		PID      string `json:"pid"`
 		Type     string `json:"type"`
 		Database string `json:"database,omitempty"`
+		Design   string `json:"design_document,omitempty"`
 		Started  int64  `json:"started_on"`
 		Updated  int64  `json:"updated_on"`
 		Done     uint64 `json:"changes_done"`
@@ -271,39 +282,11 @@ func getActiveTasks(q *request) error {
 			progress = 100 * min(done, total) / total
 		}
 		tasks = append(tasks, task{
-			Node: nodeName, PID: processID, Type: t.Type, Database: t.Database,
+			Node: nodeName, PID: processID, Type: t.Type, Database: t.Database, Design: t.Design,
 			Started: t.Started.Unix(), Updated: updated.Unix(), Done: done, Total: total, Progress: progress,
 		})
 	}
 	return q.reply(http.StatusOK, append(tasks, q.api.replicationTasks()...))
-}
-
-func getMembership(q *request) error {
-	nodes := []string{nodeName}
-	return q.reply(http.StatusOK, map[string][]string{"all_nodes": nodes, "cluster_nodes": nodes})
-}
-
-func getClusterSetup(q *request) error {
-	return q.reply(http.StatusOK, map[string]string{"state": "single_node_enabled"})
-}
-
-func postClusterSetup(q *request) error {
-	if err := q.requireJSON(); err != nil {
-		return err
-	}
-	text, err := q.readJSON()
-	if err != nil {
-		return err
-	}
-	var body struct {
-		Action string `json:"action"`
-	}
-	_ = json.Unmarshal(text, &body) // a body of another type has no action
-	switch body.Action {
-	case "finish_cluster", "enable_single_node", "enable_cluster":
-		return badRequest("Cluster is already finished")
-	}
-	return badRequest("Invalid Action'")
 }
 
 func getUtils(q *request) error {
@@ -313,13 +296,3 @@ func getUtils(q *request) error {
 }
 
 func getNothing(*request) error { return errMissing }
-
-func getSystem(q *request) error {
-	if err := q.thisNode(); err != nil {
-		return err
-	}
-	return q.reply(http.StatusOK, map[string]any{
-		"uptime": int64(time.Since(q.api.started).Seconds()),
-		"memory": memory(),
-	})
-}

@@ -11,31 +11,36 @@ import (
 
 // resource is what a path names: its handlers by method, and how CouchDB lists its methods.
 type resource struct {
-	allow   string // the Allow header of a 405; it is not always complete, as in CouchDB
-	get     handler
-	put     handler
-	post    handler
-	delete  handler
-	copy    handler
-	public  bool // for everybody
-	metrics bool // anonymous requests are refused with other words
+	allow  string // the Allow header of a 405; it is not always complete, as in CouchDB
+	get    handler
+	put    handler
+	post   handler
+	delete handler
+	copy   handler
+	any    handler // for every method that has none of its own
+	access access  // who may use it; see access.go
+	class  class   // given by classifyRoutes
 }
 
 // handler returns the handler for a method, or nil. HEAD is GET of which the body is not sent.
 func (r *resource) handler(method string) handler {
+	var h handler
 	switch method {
 	case http.MethodGet, http.MethodHead:
-		return r.get
+		h = r.get
 	case http.MethodPut:
-		return r.put
+		h = r.put
 	case http.MethodPost:
-		return r.post
+		h = r.post
 	case http.MethodDelete:
-		return r.delete
+		h = r.delete
 	case "COPY":
-		return r.copy
+		h = r.copy
 	}
-	return nil
+	if h == nil {
+		h = r.any
+	}
+	return h
 }
 
 // How CouchDB lists the methods of its kinds of resources.
@@ -51,7 +56,7 @@ const (
 	allowFile     = "DELETE,GET,HEAD,PUT"
 )
 
-// route is a path and what it names. {db}, {doc}, {att} and {name} are handed to the request.
+// route is a path and what it names. {db}, {doc}, {att}, {name}, {view} and {partition} are handed to the request.
 type route struct {
 	path string
 	resource
@@ -62,13 +67,14 @@ type route struct {
 var routes = []route{
 	{"/{db:[^_/][^/]*}/{doc:[^_/][^/]*}", resource{allow: allowDocument, get: getDocument, put: putDocument, post: postForm, delete: deleteDocument, copy: copyDocument}},
 
-	{"/", resource{allow: allowRead, get: getRoot, public: true}},
-	{"/_up", resource{allow: allowRead, get: getUp, public: true}},
-	{"/_uuids", resource{allow: allowGet, get: getUUIDs, public: true}},
-	{"/_all_dbs", resource{allow: allowRead, get: getAllDBs}},
-	{"/_dbs_info", resource{allow: allowListing, get: getDBsInfo, post: postDBsInfo}},
+	{"/", resource{allow: allowRead, get: getRoot, access: accessPublic}},
+	{"/_up", resource{allow: allowRead, get: getUp, access: accessUp}},
+	{"/_session", resource{allow: "GET,HEAD,POST,DELETE", get: getSession, post: postSession, delete: deleteSession, access: accessSession}},
+	{"/_uuids", resource{allow: allowGet, get: getUUIDs, access: accessPublic}},
+	{"/_all_dbs", resource{allow: allowRead, get: getAllDBs, access: accessNames}},
+	{"/_dbs_info", resource{allow: allowListing, get: getDBsInfo, post: postDBsInfo, access: accessNames}},
 	{"/_active_tasks", resource{allow: allowRead, get: getActiveTasks}},
-	{"/_replicate", resource{allow: allowPost, post: postReplicate}},
+	{"/_replicate", resource{allow: allowPost, post: postReplicate, access: accessUser}},
 	{"/_scheduler/jobs", resource{allow: allowRead, get: getSchedulerJobs}},
 	{"/_scheduler/jobs/{name:.+}", resource{allow: allowRead, get: getSchedulerJob}},
 	{"/_scheduler/docs", resource{allow: allowRead, get: getSchedulerDocs}},
@@ -76,41 +82,57 @@ var routes = []route{
 	{"/_membership", resource{allow: allowGet, get: getMembership}},
 	{"/_db_updates", resource{allow: allowGet, get: getDBUpdates}},
 	{"/_cluster_setup", resource{allow: "GET,POST", get: getClusterSetup, post: postClusterSetup}},
-	{"/_node/{node}/_stats", resource{allow: allowGet, get: getStats, metrics: true}},
-	{"/_node/{node}/_stats/{name:.+}", resource{allow: allowGet, get: getStats, metrics: true}},
-	{"/_node/{node}/_system", resource{allow: allowGet, get: getSystem, metrics: true}},
+	{"/_node", resource{any: anyNodes}},
+	{"/_node/{node}", resource{allow: allowGet, get: getNode}},
+	{"/_node/{node}/_config", resource{allow: allowGet, get: getConfig}},
+	{"/_node/{node}/_config/_reload", resource{allow: allowPost, post: postReload}},
+	{"/_node/{node}/_config/{section}", resource{allow: allowGet, get: getConfigSection}},
+	{"/_node/{node}/_config/{section}/{key}", resource{allow: "GET,PUT,DELETE", get: getConfigKey, put: putConfigKey, delete: deleteConfigKey}},
+	{"/_node/{node}/_config/{section}/{key}/{rest:.+}", resource{any: getNothing}},
+	{"/_node/{node}/_stats", resource{allow: allowGet, get: getStats, access: accessMetrics}},
+	{"/_node/{node}/_stats/{name:.+}", resource{allow: allowGet, get: getStats, access: accessMetrics}},
+	{"/_node/{node}/_system", resource{allow: allowGet, get: getSystem, access: accessMetrics}},
 	{"/_node/{node}/_versions", resource{allow: allowGet, get: getVersions}},
-	{"/_node/{node}/_prometheus", resource{allow: allowGet, get: getPrometheus, metrics: true}},
-	{"/_utils", resource{allow: allowRead, get: getUtils, public: true}},
-	{"/favicon.ico", resource{allow: allowRead, get: getNothing, public: true}},
+	{"/_node/{node}/_prometheus", resource{allow: allowGet, get: getPrometheus, access: accessMetrics}},
+	{"/_utils", resource{allow: allowRead, get: getUtils, access: accessPublic}},
+	{"/favicon.ico", resource{allow: allowRead, get: getNothing, access: accessPublic}},
 
-	{"/{db}", resource{allow: allowDatabase, get: getDatabase, put: putDatabase, post: postDocument, delete: deleteDatabase}},
-	{"/{db}/_all_docs", resource{allow: allowListing, get: getAllDocs, post: postAllDocs}},
-	{"/{db}/_all_docs/queries", resource{allow: allowPost, post: postAllDocsQueries}},
-	{"/{db}/_design_docs", resource{allow: allowListing, get: getDesignDocs, post: postDesignDocs}},
-	{"/{db}/_design_docs/queries", resource{allow: allowPost, post: postDesignDocsQueries}},
-	{"/{db}/_local_docs", resource{allow: allowListing, get: getLocalDocs, post: postLocalDocs}},
-	{"/{db}/_local_docs/queries", resource{allow: allowPost, post: postLocalDocsQueries}},
+	{"/{db}", resource{allow: allowDatabase, get: getDatabase, put: putDatabase, post: postDocument, delete: deleteDatabase, access: accessDatabase}},
+	{"/{db}/_all_docs", resource{allow: allowListing, get: getAllDocs, post: postAllDocs, access: accessRows}},
+	{"/{db}/_all_docs/queries", resource{allow: allowPost, post: postAllDocsQueries, access: accessRows}},
+	{"/{db}/_design_docs", resource{allow: allowListing, get: getDesignDocs, post: postDesignDocs, access: accessRows}},
+	{"/{db}/_design_docs/queries", resource{allow: allowPost, post: postDesignDocsQueries, access: accessRows}},
+	{"/{db}/_local_docs", resource{allow: allowListing, get: getLocalDocs, post: postLocalDocs, access: accessRows}},
+	{"/{db}/_local_docs/queries", resource{allow: allowPost, post: postLocalDocsQueries, access: accessRows}},
+	{"/{db}/_backup", resource{allow: allowRead, get: getBackup, access: accessKeeping}},
 	{"/{db}/_bulk_docs", resource{allow: allowPost, post: postBulkDocs}},
 	{"/{db}/_bulk_get", resource{allow: allowPost, post: postBulkGet}},
-	{"/{db}/_changes", resource{allow: allowChanges, get: getChanges, post: getChanges}},
+	{"/{db}/_find", resource{allow: allowPost, post: postFind}},
+	{"/{db}/_explain", resource{allow: allowPost, post: postExplain}},
+	{"/{db}/_index", resource{allow: "GET,POST", get: getIndexes, post: postIndex}},
+	{"/{db}/_index/_bulk_delete", resource{allow: allowPost, post: postIndexDeletions}},
+	{"/{db}/_index/{doc:_design/[^/]+}/{att:[^/]+}/{name:[^/]+}", resource{allow: "DELETE", delete: deleteIndex}},
+	{"/{db}/_index/{doc:[^/]+}/{att:[^/]+}/{name:[^/]+}", resource{allow: "DELETE", delete: deleteIndex}},
+	{"/{db}/_changes", resource{allow: allowChanges, get: getChanges, post: getChanges, access: accessFeed}},
 	{"/{db}/_revs_diff", resource{allow: allowPost, post: postRevsDiff}},
 	{"/{db}/_missing_revs", resource{allow: allowPost, post: postMissingRevs}},
-	{"/{db}/_purge", resource{allow: allowPost, post: postPurge}},
+	{"/{db}/_purge", resource{allow: allowPost, post: postPurge, access: accessServer}},
 	{"/{db}/_purged_infos", resource{allow: allowGet, get: getPurgedInfos}},
-	{"/{db}/_purged_infos_limit", resource{allow: "GET,PUT", get: getPurgedInfosLimit, put: putPurgedInfosLimit}},
-	{"/{db}/_revs_limit", resource{allow: allowSetting, get: getRevsLimit, put: putRevsLimit}},
-	{"/{db}/_security", resource{allow: allowSetting, get: getSecurity, put: putSecurity}},
-	{"/{db}/_compact", resource{allow: allowPost, post: postCompact}},
-	{"/{db}/_compact/{name}", resource{allow: allowPost, post: postCompactViews}},
-	{"/{db}/_view_cleanup", resource{allow: allowPost, post: postViewCleanup}},
+	{"/{db}/_purged_infos_limit", resource{allow: "GET,PUT", get: getPurgedInfosLimit, put: putPurgedInfosLimit, access: accessSetting}},
+	{"/{db}/_revs_limit", resource{allow: allowSetting, get: getRevsLimit, put: putRevsLimit, access: accessSetting}},
+	{"/{db}/_security", resource{allow: allowSetting, get: getSecurity, put: putSecurity, access: accessSetting}},
+	{"/{db}/_compact", resource{allow: allowPost, post: postCompact, access: accessKeeping}},
+	{"/{db}/_compact/{name}", resource{allow: allowPost, post: postCompactViews, access: accessKeeping}},
+	{"/{db}/_view_cleanup", resource{allow: allowPost, post: postViewCleanup, access: accessKeeping}},
 	{"/{db}/_ensure_full_commit", resource{allow: allowPost, post: postFullCommit}},
 	{"/{db}/_shards", resource{allow: allowGet, get: getShards}},
 	{"/{db}/_shards/{doc:.+}", resource{allow: allowGet, get: getShard}},
-	{"/{db}/_sync_shards", resource{allow: allowPost, post: postSyncShards}},
+	{"/{db}/_sync_shards", resource{allow: allowPost, post: postSyncShards, access: accessServer}},
 	{"/{db}/_partition", resource{allow: allowGet, get: getPartition}},
-	{"/{db}/_partition/{name}", resource{allow: allowGet, get: getPartition}},
-	{"/{db}/_partition/{name}/_all_docs", resource{allow: allowListing, get: getPartitionDocs, post: postPartitionDocs}},
+	{"/{db}/_partition/{partition}", resource{allow: allowGet, get: getPartition}},
+	{"/{db}/_partition/{partition}/_all_docs", resource{allow: allowListing, get: getPartitionDocs, post: postPartitionDocs, access: accessRows}},
+	{"/{db}/_partition/{partition}/_find", resource{allow: allowPost, post: postFind}},
+	{"/{db}/_partition/{partition}/_explain", resource{allow: allowPost, post: postExplain}},
 	{"/{db}/_temp_view", resource{allow: allowPost, get: getTemporaryView, post: getTemporaryView}},
 
 	{"/{db}/{doc:_local/[^/]+}", resource{allow: allowDocument, get: getLocal, put: putLocal, delete: deleteLocal, copy: copyLocal}},
@@ -119,8 +141,27 @@ var routes = []route{
 	{"/{db}/{doc:_local(?:/|%2[Ff])[^/]+}/{att:.*}", resource{allow: allowFile, get: getLocalAttachment, put: getLocalAttachment, delete: getLocalAttachment}},
 	{"/{db}/{doc:_design/[^/]+}", resource{allow: allowDocument, get: getDocument, put: putDocument, delete: deleteDocument, copy: copyDocument}},
 	{"/{db}/{doc:_design%2[Ff][^/]+}", resource{allow: allowDocument, get: redirectDesign, put: putDocument, delete: deleteDocument, copy: copyDocument}},
-	{"/{db}/{doc:_design/[^/]+}/{att:[^_].*}", resource{allow: allowFile, get: getAttachment, put: putAttachment, delete: deleteAttachment}},
-	{"/{db}/{doc:_design%2[Ff][^/]+}/{att:[^_].*}", resource{allow: allowFile, get: redirectDesign, put: putAttachment, delete: deleteAttachment}},
+	{"/{db}/{doc:_design/[^/]+}/_show", resource{any: noFunction("show_error")}},
+	{"/{db}/{doc:_design/[^/]+}/_show/{name:[^/]+}", resource{any: anyShow}},
+	{"/{db}/{doc:_design/[^/]+}/_show/{name:[^/]+}/{att:.+}", resource{any: anyShow}},
+	{"/{db}/{doc:_design/[^/]+}/_list", resource{get: getListFunction, post: postListFunction, any: refuseListFunction}},
+	{"/{db}/{doc:_design/[^/]+}/_list/{name:[^/]+}", resource{get: getListFunction, post: postListFunction, any: refuseListFunction}},
+	{"/{db}/{doc:_design/[^/]+}/_list/{name:[^/]+}/{view:[^/]+}", resource{get: getListFunction, post: postListFunction, any: refuseListFunction}},
+	{"/{db}/{doc:_design/[^/]+}/_list/{name:[^/]+}/{att:[^/]+}/{view:[^/]+}", resource{get: getListFunction, post: postListFunction, any: refuseListFunction}},
+	{"/{db}/{doc:_design/[^/]+}/_update", resource{any: noFunction("update_error")}},
+	{"/{db}/{doc:_design/[^/]+}/_update/{name:[^/]+}", resource{any: anyUpdate}},
+	{"/{db}/{doc:_design/[^/]+}/_update/{name:[^/]+}/{att:.+}", resource{any: anyUpdate}},
+	{"/{db}/{doc:_design/[^/]+}/_rewrite", resource{any: anyRewrite}},
+	{"/{db}/{doc:_design/[^/]+}/_rewrite/{rest:.+}", resource{any: anyRewrite}},
+	{"/{db}/{doc:_design/[^/]+}/_view/{view:[^/]+}", resource{get: getView, post: postView, any: refuseView(allowChanges)}},
+	{"/{db}/{doc:_design/[^/]+}/_view/{view:[^/]+}/queries", resource{post: postViewQueries, any: refuseView(allowPost)}},
+	{"/{db}/{doc:_design/[^/]+}/_view", resource{any: refuseView(allowChanges)}},
+	{"/{db}/{doc:_design/[^/]+}/_view/{rest:.+}", resource{any: refuseView(allowChanges)}},
+	{"/{db}/{doc:_design/[^/]+}/_info", resource{get: getViewInfo, any: refuseView(allowGet)}},
+	{"/{db}/_partition/{partition}/{doc:_design/[^/]+}/_view/{view:[^/]+}", resource{get: getView, post: postView, any: refuseView(allowChanges)}},
+	{"/{db}/_partition/{partition}/{doc:_design/[^/]+}/_view/{view:[^/]+}/queries", resource{post: postViewQueries, any: refuseView(allowPost)}},
+	{"/{db}/{doc:_design/[^/]+}/{att:.+}", resource{allow: allowFile, get: getAttachment, put: putAttachment, delete: deleteAttachment}},
+	{"/{db}/{doc:_design%2[Ff][^/]+}/{att:.+}", resource{allow: allowFile, get: redirectDesign, put: putAttachment, delete: deleteAttachment}},
 
 	{"/{db}/{doc:[^_/][^/]*}", resource{allow: allowDocument, get: getDocument, put: putDocument, post: postForm, delete: deleteDocument, copy: copyDocument}},
 	{"/{db}/{doc:[^_/][^/]*}/{att:.+}", resource{allow: allowFile, get: getAttachment, put: putAttachment, delete: deleteAttachment}},
@@ -131,6 +172,7 @@ var routes = []route{
 // newRouter registers the routes. Paths stay escaped, because a database's name may hold %2F; and nothing is
 // redirected, because a redirect turns a PUT into a GET. No path ends with a slash when it is matched.
 func newRouter() *mux.Router {
+	classifyRoutes()
 	m := mux.NewRouter().UseEncodedPath().SkipClean(true)
 	for i := range routes {
 		m.Path(routes[i].path).Handler(&routes[i].resource)

@@ -153,7 +153,7 @@ func closed(d *document.Document, err error) error {
 func (q *request) readDocument(rev revtree.ID, mode storage.Mode) (*document.Document, error) {
 	d, err := document.DecodeStream(q.Body, q.limits())
 	if err != nil {
-		return nil, q.named(err)
+		return nil, err
 	}
 	if err := q.settle(d, rev, mode); err != nil {
 		return nil, closed(d, err)
@@ -184,7 +184,7 @@ func (q *request) readRelated(db *storage.DB, rev revtree.ID, mode storage.Mode)
 	}
 	d, err := document.DecodeStream(part, q.limits())
 	if err != nil {
-		return nil, q.named(err)
+		return nil, err
 	}
 	err = q.settle(d, rev, mode)
 	if err == nil {
@@ -202,11 +202,12 @@ func (q *request) readRelated(db *storage.DB, rev revtree.ID, mode storage.Mode)
 	return d, nil
 }
 
-// named adds the document's id to the error for a text that is too long to be read to the end.
-func (q *request) named(err error) error {
+// tooLarge names in the error for a document that is too large the id that its text names, if it does: CouchDB notices
+// before it looks at the path.
+func tooLarge(err error, id string) error {
 	var fault *document.Error
-	if errors.As(err, &fault) && fault.Kind == document.TooLarge && fault.Reason == "" {
-		return &document.Error{Kind: fault.Kind, Name: fault.Name, Reason: q.docID}
+	if errors.As(err, &fault) && fault.Kind == document.TooLarge && fault.Name == "document_too_large" {
+		return &document.Error{Kind: fault.Kind, Name: fault.Name, Reason: id}
 	}
 	return err
 }
@@ -214,6 +215,7 @@ func (q *request) named(err error) error {
 // settle gives a document the id that the path names, and the revision that stands in the body, the query or
 // If-Match, which have to agree.
 func (q *request) settle(d *document.Document, rev revtree.ID, mode storage.Mode) error {
+	said := d.ID
 	d.ID = q.docID
 	if !rev.IsZero() && !d.Rev.IsZero() && rev != d.Rev {
 		return badRequest("Document rev from request body and query string have different values")
@@ -234,7 +236,7 @@ func (q *request) settle(d *document.Document, rev revtree.ID, mode storage.Mode
 	if mode == storage.Replicate && d.Rev.IsZero() && !document.IsLocal(d.ID) {
 		return errNeedsRev
 	}
-	return q.checkDocument(d)
+	return tooLarge(q.checkDocument(d), said)
 }
 
 // checkDocument checks what documents that are sent have to comply with beyond being well-formed.
@@ -243,7 +245,7 @@ func (q *request) checkDocument(d *document.Document) error {
 		return err
 	}
 	if document.IsDesign(d.ID) {
-		return checkDesign(d.Body)
+		return q.checkDesign(d.Body)
 	}
 	return nil
 }
@@ -259,7 +261,7 @@ func (q *request) write(db *storage.DB, d *document.Document, mode storage.Mode)
 	}
 	// What has been handed to the writer will be written, whether the client waits for it or not; and until then the
 	// document is not ours.
-	results, err := db.Apply(context.WithoutCancel(q.Context()), storage.Write{Docs: []*document.Document{d}, Mode: mode})
+	results, err := db.Apply(context.WithoutCancel(q.Context()), storage.Write{Docs: []*document.Document{d}, Mode: mode, Validator: q.validator()})
 	if err != nil {
 		return revtree.ID{}, err
 	}
@@ -269,10 +271,7 @@ func (q *request) write(db *storage.DB, d *document.Document, mode storage.Mode)
 // prepare makes a document ready to be written. It stores what attachments came inline, after which the document's own
 // copies are not needed.
 func (q *request) prepare(db *storage.DB, d *document.Document, mode storage.Mode) error {
-	var err error
-	if q.guarded() {
-		err = q.guard(d, mode)
-	}
+	err := q.admit(d, mode)
 	if err == nil && !document.IsLocal(d.ID) { // which has no attachments
 		err = q.storeAttachments(q.Context(), db, d)
 	}
@@ -291,7 +290,7 @@ func (q *request) writeLater(db *storage.DB, d *document.Document, mode storage.
 			return err
 		}
 		q.api.stats.writes.Add(1)
-		if err := db.ApplyLater(storage.Write{Docs: []*document.Document{d}, Mode: mode}); err != nil {
+		if err := db.ApplyLater(q.Context(), storage.Write{Docs: []*document.Document{d}, Mode: mode, Validator: q.validator()}); err != nil {
 			return err
 		}
 	}

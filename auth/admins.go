@@ -44,14 +44,8 @@ func PrepareAdmins(cfg *config.Config, given *Account) (Prepared, error) {
 			}
 		}
 	}
-	for name, value := range cfg.Snapshot().Section("admins") {
-		if !Hashed(value) {
-			if err := p.store(cfg, Account{name, value}); err != nil {
-				return p, err
-			}
-		} else if _, err := parseHash(value); err != nil {
-			p.Malformed = append(p.Malformed, name)
-		}
+	if err := p.hashAll(cfg); err != nil {
+		return p, err
 	}
 	if len(cfg.Snapshot().Section("admins")) > 0 {
 		return p, nil
@@ -65,6 +59,27 @@ func PrepareAdmins(cfg *config.Config, given *Account) (Prepared, error) {
 	}
 	p.Created = &created
 	return p, nil
+}
+
+// HashAdmins hashes the passwords of the section [admins] that are still in
+// clear, because someone has written them into the file, and writes them back.
+// It makes no administrator.
+func HashAdmins(cfg *config.Config) (Prepared, error) {
+	p := Prepared{Unwritten: map[string]error{}}
+	return p, p.hashAll(cfg)
+}
+
+func (p *Prepared) hashAll(cfg *config.Config) error {
+	for name, value := range cfg.Snapshot().Section("admins") {
+		if !Hashed(value) {
+			if err := p.store(cfg, Account{name, value}); err != nil {
+				return err
+			}
+		} else if _, err := parseHash(value); err != nil {
+			p.Malformed = append(p.Malformed, name)
+		}
+	}
+	return nil
 }
 
 // store puts the account's hash in force, and in the file if that can be.

@@ -21,7 +21,7 @@ func prepare(t *testing.T, cfg *config.Config, given *Account) Prepared {
 
 func signsIn(t *testing.T, cfg *config.Config, name, password string) bool {
 	t.Helper()
-	p, err := New(cfg).Basic(t.Context(), name, password)
+	p, err := New(Options{Config: cfg}).Basic(t.Context(), "peer", name, password)
 	return err == nil && p.Admin()
 }
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"github.com/mangrove-db/mangrove/config"
 )
@@ -29,7 +30,7 @@ func newConfig(t testing.TB, text string) *config.Config {
 
 func TestBasic(t *testing.T) {
 	cfg := newConfig(t, "[admins]\nann = "+hashes[0]+"\nold = "+hashes[4]+"\nclear = relax\n")
-	a := New(cfg)
+	a := New(Options{Config: cfg})
 	tests := []struct {
 		name, password string
 		want           error
@@ -46,7 +47,7 @@ func TestBasic(t *testing.T) {
 		{"annrelax", "", ErrCredentials},
 	}
 	for _, tt := range tests {
-		p, err := a.Basic(t.Context(), tt.name, tt.password)
+		p, err := a.Basic(t.Context(), "peer", tt.name, tt.password)
 		if !errors.Is(err, tt.want) {
 			t.Errorf("%s:%s: %v", tt.name, tt.password, err)
 		}
@@ -58,10 +59,10 @@ func TestBasic(t *testing.T) {
 
 func TestChangedPassword(t *testing.T) {
 	cfg := newConfig(t, "[admins]\nann = "+hashes[0]+"\n")
-	a := New(cfg)
+	a := New(Options{Config: cfg})
 	check := func(password string, want error) {
 		t.Helper()
-		if _, err := a.Basic(t.Context(), "ann", password); !errors.Is(err, want) {
+		if _, err := a.Basic(t.Context(), "peer", "ann", password); !errors.Is(err, want) {
 			t.Errorf("%q: %v, want %v", password, err, want)
 		}
 	}
@@ -82,25 +83,67 @@ func TestChangedPassword(t *testing.T) {
 }
 
 func TestBasicGivesUp(t *testing.T) {
-	a := New(newConfig(t, "[admins]\nann = "+hashes[0]+"\n"))
+	a := New(Options{Config: newConfig(t, "[admins]\nann = "+hashes[0]+"\n")})
 	for range cap(a.slots) {
 		a.slots <- struct{}{} // all derivations are busy
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := a.Basic(ctx, "ann", "relax"); !errors.Is(err, context.Canceled) {
+	if _, err := a.Basic(ctx, "peer", "ann", "relax"); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 	for range cap(a.slots) {
 		<-a.slots
 	}
-	if _, err := a.Basic(t.Context(), "ann", "relax"); err != nil {
+	if _, err := a.Basic(t.Context(), "peer", "ann", "relax"); err != nil {
 		t.Error(err)
 	}
 }
 
+// TestBasicLeft: no key is derived for clients that have gone, and others who wait for the same one get it.
+func TestBasicLeft(t *testing.T) {
+	cfg := newConfig(t, "[admins]\nann = "+hashes[0]+"\n")
+	synctest.Test(t, func(t *testing.T) {
+		a := New(Options{Config: cfg})
+		for range cap(a.slots) {
+			a.slots <- struct{}{} // all derivations are busy
+		}
+		gone, leave := context.WithCancel(t.Context())
+		left, stayed := make(chan error, 2), make(chan error, 1)
+		for _, password := range []string{"relax", "wrong"} {
+			go func() {
+				_, err := a.Basic(gone, "peer", "ann", password)
+				left <- err
+			}()
+		}
+		synctest.Wait()
+		go func() {
+			_, err := a.Basic(t.Context(), "peer", "ann", "relax")
+			stayed <- err
+		}()
+		synctest.Wait()
+		leave()
+		for range 2 {
+			if err := <-left; !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
+		}
+		synctest.Wait()
+		for range cap(a.slots) {
+			<-a.slots
+		}
+		if err := <-stayed; err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+		if n := len(a.verdicts.young); n != 1 {
+			t.Errorf("%d keys were derived for one who waited", n)
+		}
+	})
+}
+
 func TestBasicConcurrently(t *testing.T) {
-	a := New(newConfig(t, "[admins]\nann = "+hashes[0]+"\n"))
+	a := New(Options{Config: newConfig(t, "[admins]\nann = "+hashes[0]+"\n[chttpd_auth_lockout]\nmode = off\n")})
 	var wg sync.WaitGroup
 	for i := range 16 {
 		wg.Go(func() {
@@ -108,7 +151,7 @@ func TestBasicConcurrently(t *testing.T) {
 			if i%2 == 1 {
 				password, want = "wrong", ErrCredentials
 			}
-			if _, err := a.Basic(t.Context(), "ann", password); !errors.Is(err, want) {
+			if _, err := a.Basic(t.Context(), "peer", "ann", password); !errors.Is(err, want) {
 				t.Error(err)
 			}
 		})
@@ -118,7 +161,7 @@ func TestBasicConcurrently(t *testing.T) {
 
 func TestDigestsDiffer(t *testing.T) {
 	cfg := newConfig(t, "")
-	a, b := New(cfg), New(cfg)
+	a, b := New(Options{Config: cfg}), New(Options{Config: cfg})
 	seen := map[[sha256.Size]byte]string{}
 	for _, s := range [][3]string{{"a", "b", "c"}, {"ab", "", "c"}, {"", "ab", "c"}, {"a", "bc", ""}, {"a", "b", "c\x00"}} {
 		d := a.digest(s[0], s[1], s[2])
@@ -152,10 +195,36 @@ func TestVerdictsAreBounded(t *testing.T) {
 
 // BenchmarkBasic is what every request pays once its credentials are known.
 func BenchmarkBasic(b *testing.B) {
-	a := New(newConfig(b, "[admins]\nann = "+hashes[0]+"\n"))
+	a := New(Options{Config: newConfig(b, "[admins]\nann = "+hashes[0]+"\n")})
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := a.Basic(b.Context(), "ann", "relax"); err != nil {
+		if _, err := a.Basic(b.Context(), "peer", "ann", "relax"); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkUser is what every request of a user pays, whose document is looked up each time.
+func BenchmarkUser(b *testing.B) {
+	p := newPlace(b, "")
+	p.user("ann", "relax", `["a"]`)
+	for b.Loop() {
+		if _, err := p.Basic(b.Context(), "peer", "ann", "relax"); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkCookie is what every request with a cookie pays.
+func BenchmarkCookie(b *testing.B) {
+	p := newPlace(b, "")
+	p.user("ann", "relax", `["a"]`)
+	_, cookie, err := p.Login(b.Context(), "peer", "ann", "relax", "")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if who, _, err := p.Cookie(cookie); err != nil || who.Anonymous() {
 			b.Fatal(err)
 		}
 	}

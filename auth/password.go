@@ -45,14 +45,19 @@ func HashPassword(password, prf string, iterations int) (string, error) {
 	if !ok {
 		return "", fmt.Errorf("unknown hash %q", prf)
 	}
-	random := make([]byte, saltBytes)
-	rand.Read(random) // never fails
-	salt := hex.EncodeToString(random)
+	salt := newSalt()
 	key, err := pbkdf2.Key(h, password, []byte(salt), iterations, h().Size())
 	if err != nil {
 		return "", fmt.Errorf("hashing a password: %w", err)
 	}
 	return fmt.Sprintf("-pbkdf2:%s-%x,%s,%d", prf, key, salt, iterations), nil
+}
+
+// newSalt makes a salt, in hex.
+func newSalt() string {
+	random := make([]byte, saltBytes)
+	rand.Read(random) // never fails
+	return hex.EncodeToString(random)
 }
 
 // decoyHash is a hash that no known password has, made without deriving one
@@ -76,16 +81,18 @@ func Hashed(value string) bool {
 
 // storedHash is a hash taken apart.
 type storedHash struct {
+	prf        string // CouchDB's name of hash
 	hash       func() hash.Hash
 	key        []byte
 	salt       []byte
-	iterations int // 0 for the form without PBKDF2
+	iterations int  // 0 for the form without PBKDF2
+	wrapped    bool // PBKDF2 was put over the form without it: the scheme simple+pbkdf2
 }
 
 // parseHash reads a value for which Hashed is true.
 func parseHash(value string) (storedHash, error) {
 	malformed := fmt.Errorf("malformed password hash")
-	s := storedHash{hash: sha1.New}
+	s := storedHash{prf: "sha", hash: sha1.New}
 	var fields []string
 	if rest, ok := strings.CutPrefix(value, "-hashed-"); ok {
 		if fields = strings.Split(rest, ","); len(fields) != 2 {
@@ -94,7 +101,7 @@ func parseHash(value string) (storedHash, error) {
 	} else {
 		form, rest, _ := strings.Cut(strings.TrimPrefix(value, "-"), "-")
 		if _, prf, ok := strings.Cut(form, ":"); ok {
-			s.hash = pseudorandom[prf]
+			s.prf, s.hash = prf, pseudorandom[prf]
 		}
 		if fields = strings.Split(rest, ","); len(fields) != 3 || s.hash == nil {
 			return s, malformed
@@ -105,26 +112,49 @@ func parseHash(value string) (storedHash, error) {
 		}
 		s.iterations = n
 	}
-	key, err := hex.DecodeString(fields[0])
-	if err != nil || len(key) < sha1.Size || len(key) > sha512.Size || s.iterations == 0 && len(key) != sha1.Size {
+	if !s.setKey(fields[0]) {
 		return s, malformed
 	}
-	s.key, s.salt = key, []byte(fields[1])
+	s.salt = []byte(fields[1])
 	return s, nil
 }
 
-// verifyPassword reports whether password is the one that was hashed. It does
-// the work of the derivation, and takes the same time whatever differs. A
-// value that is no well-formed hash belongs to no password.
-func verifyPassword(stored, password string) bool {
-	s, err := parseHash(stored)
-	if err != nil || !Hashed(stored) {
+// setKey takes over a key in hex, and reports whether it is one of the length
+// that the scheme gives keys, or may give them.
+func (s *storedHash) setKey(text string) bool {
+	key, err := hex.DecodeString(text)
+	if err != nil || len(key) < sha1.Size || len(key) > sha512.Size || s.iterations == 0 && len(key) != sha1.Size {
 		return false
 	}
+	s.key = key
+	return true
+}
+
+// verify reports whether password is the one that was hashed. It does the work
+// of the derivation, and takes the same time whatever differs.
+func (s *storedHash) verify(password string) bool {
 	if s.iterations == 0 {
-		sum := sha1.Sum(append([]byte(password), s.salt...))
-		return subtle.ConstantTimeCompare(sum[:], s.key) == 1
+		return subtle.ConstantTimeCompare(simpleHash(password, s.salt), s.key) == 1
+	}
+	if s.wrapped {
+		password = hex.EncodeToString(simpleHash(password, s.salt))
 	}
 	key, err := pbkdf2.Key(s.hash, password, s.salt, s.iterations, len(s.key))
 	return err == nil && subtle.ConstantTimeCompare(key, s.key) == 1
+}
+
+// simpleHash is the scheme "simple".
+func simpleHash(password string, salt []byte) []byte {
+	sum := sha1.Sum(append([]byte(password), salt...))
+	return sum[:]
+}
+
+// verifyPassword reports whether password is the one that was hashed for the
+// section [admins]. A value that is no well-formed hash belongs to no password.
+func verifyPassword(stored, password string) bool {
+	if !Hashed(stored) {
+		return false
+	}
+	s, err := parseHash(stored)
+	return err == nil && s.verify(password)
 }

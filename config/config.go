@@ -3,7 +3,7 @@
 //
 // A source overrules the ones before it:
 //
-//	the defaults < the file < the environment < the command line
+//	the defaults < the profile < the file < the environment < the command line
 //
 // Unknown sections and keys are kept and can be read and written, because the
 // API serves them. A Snapshot never changes; a Config holds the one in force
@@ -77,29 +77,31 @@ func (s *Snapshot) Sections() []string {
 	return slices.Sorted(maps.Keys(s.raw))
 }
 
-// Config is the configuration in force. It is safe for concurrent use.
+// Config is the configuration in force. It is safe for concurrent use. What is
+// in force always makes sense: a file, or a value, that does not is refused.
 type Config struct {
 	// Constant.
-	path    string   // of the file that is written to
-	options sections // what environment and command line said
+	path    string // of the file that is written to
+	options Options
 
 	mu      sync.Mutex // held while current is replaced or the file written
 	current atomic.Pointer[Snapshot]
 }
 
-// Load reads all sources. Values that the node would have to act by and cannot
-// make sense of are errors; so is a file named by the options that is missing.
+// Load reads all sources. Lines of the file that say nothing and values that
+// the node would have to act by and cannot make sense of are errors, which
+// name their places; so is a file named by the options that is missing.
 func Load(o Options) (*Config, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	c := &Config{path: o.File, options: o.pairs}
-	raw, err := c.sources(o.fileRequired)
+	c := &Config{path: o.File, options: o}
+	read, err := o.read(o.fileRequired)
 	if err != nil {
 		return nil, err
 	}
-	if errs := c.publish(raw); len(errs) > 0 {
-		return nil, fmt.Errorf("configuration: %w", errors.Join(errs...))
+	if err := c.publish(read.raw, read.places); err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
 	}
 	return c, nil
 }
@@ -112,11 +114,11 @@ func (c *Config) Path() string { return c.path }
 
 // Set gives a key a new value and returns the old one ("" if it had none). If
 // persist is set the value goes to the file first, and nothing changes if that
-// fails. Blanks around the value are cut. A setting that makes no sense is
-// kept, as CouchDB does, and its default is in force.
+// fails. Blanks around the value are cut. An empty value of a setting stands
+// for its default.
 //
-// The error is ErrInvalidSection, ErrInvalidKey, ErrInvalidValue or one of the
-// file system.
+// The error is ErrInvalidSection, ErrInvalidKey, ErrInvalidValue, a ValueError
+// if a setting would make no sense, or one of the file system.
 func (c *Config) Set(section, key, value string, persist bool) (old string, err error) {
 	value = strings.TrimSpace(value)
 	if err := validate(section, key, value); err != nil {
@@ -124,20 +126,15 @@ func (c *Config) Set(section, key, value string, persist bool) (old string, err 
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if persist {
-		if err := c.write(section, key, value); err != nil {
-			return "", err
-		}
-	}
 	raw := c.Snapshot().raw.clone()
 	old, _ = raw.get(section, key)
 	raw.set(section, key, value)
-	c.publish(raw)
-	return old, nil
+	return old, c.replace(raw, persist, section, key, value)
 }
 
-// Delete takes a key away, its default with it, and returns the value it had;
-// found is false if it had none. If persist is set the file is written first.
+// Delete takes a key away, so that its default is in force, and returns the
+// value it had; found is false if it had none. If persist is set the file is
+// written first. The errors are those of Set.
 func (c *Config) Delete(section, key string, persist bool) (old string, found bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -146,66 +143,64 @@ func (c *Config) Delete(section, key string, persist bool) (old string, found bo
 	if !found {
 		return "", false, nil
 	}
-	if persist {
-		if err := c.write(section, key, ""); err != nil {
-			return "", false, err
-		}
-	}
 	raw.remove(section, key)
-	c.publish(raw)
+	if err := c.replace(raw, persist, section, key, ""); err != nil {
+		return "", false, err
+	}
 	return old, true, nil
 }
 
-// Reload reads the file again. Values set without being written are forgotten.
-func (c *Config) Reload() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	raw, err := c.sources(false)
-	if err != nil {
-		return err
+// replace puts raw in force, which differs from what was in one key. The file
+// is written first, and what makes no sense is not written.
+func (c *Config) replace(raw sections, persist bool, section, key, value string) error {
+	settings, errs := read(raw)
+	if len(errs) > 0 {
+		return errs[0]
 	}
-	c.publish(raw)
+	if persist {
+		if err := c.write(section, key, value); err != nil {
+			return err
+		}
+	}
+	c.current.Store(&Snapshot{Settings: settings, raw: raw})
 	return nil
 }
 
-// publish puts raw in force and says what of it makes no sense.
-func (c *Config) publish(raw sections) []error {
+// Reload reads the file again. Values set without being written are forgotten.
+// Where Load would fail so does Reload, and what was in force stays.
+func (c *Config) Reload() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	read, err := c.options.read(false)
+	if err != nil {
+		return err
+	}
+	return c.publish(read.raw, read.places)
+}
+
+// publish puts raw in force if all of it makes sense.
+func (c *Config) publish(raw sections, from places) error {
 	settings, errs := read(raw)
+	if len(errs) > 0 {
+		return located(errs, from)
+	}
 	c.current.Store(&Snapshot{Settings: settings, raw: raw})
-	return errs
+	return nil
 }
 
-// sources merges defaults, file and options.
-func (c *Config) sources(fileRequired bool) (sections, error) {
-	raw := sections(defaults).clone()
-	text, err := os.ReadFile(c.path)
-	if err != nil && (fileRequired || !errors.Is(err, os.ErrNotExist)) {
-		return nil, fmt.Errorf("configuration file: %w", err)
-	}
-	parse(splitLines(string(text)), func(_ int, section, key, value string) {
-		if value == "" {
-			raw.remove(section, key)
-		} else {
-			raw.set(section, key, value)
-		}
-	})
-	for section, keys := range c.options {
-		for key, value := range keys {
-			raw.set(section, key, value)
-		}
-	}
-	return raw, nil
-}
-
-// write changes one key in the file. An empty value is written where it has a
-// default to take back, and else removes the line.
+// write changes one key in the file. An empty value is written where it has an
+// earlier value to take back, and else removes the line.
 func (c *Config) write(section, key, value string) error {
 	text, err := os.ReadFile(c.path)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("configuration file: %w", err)
 	}
-	_, hasDefault := sections(defaults).get(section, key)
-	changed := edit(string(text), section, key, value, value != "" || hasDefault)
+	profile, err := c.options.profile(splitLines(string(text)))
+	if err != nil {
+		return err
+	}
+	_, earlier := base(profile).raw.get(section, key)
+	changed := edit(string(text), section, key, value, value != "" || earlier)
 	if changed == string(text) {
 		return nil
 	}

@@ -46,7 +46,9 @@ func TestDefaults(t *testing.T) {
 		UUIDAlgorithm: "sequential", UUIDMaxCount: 1000, CompressionLevel: 8,
 		CompressibleTypes:  []string{"text/*", "application/javascript", "application/json", "application/xml"},
 		PasswordIterations: 600000, PasswordPRF: "sha256",
-		Replicator: got.Replicator, // which has a test of its own
+		// These have tests of their own.
+		Auth: got.Auth, PerUser: got.PerUser, CORS: got.CORS, TLS: got.TLS, ACME: got.ACME, Replicator: got.Replicator,
+		Log: got.Log, Prometheus: got.Prometheus, Limits: got.Limits,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -124,7 +126,7 @@ func TestOlderSections(t *testing.T) {
 }
 
 func TestValues(t *testing.T) {
-	good := "[couchdb]\nmax_attachment_size = infinity\n[attachments]\ncompressible_types =\ncompression_level = 0\n" +
+	good := "[couchdb]\nmax_attachment_size = infinity\n[attachments]\ncompressible_types = ,\ncompression_level = 0\n" +
 		"[log]\nlevel = warning\n[chttpd]\nbind_address = any\nchanges_timeout = 1500\n[couchdb]\nmaintenance_mode = nolb\n"
 	s := mustLoad(t, good).Snapshot()
 	if s.MaxAttachmentSize != Infinity || s.CompressibleTypes != nil || s.CompressionLevel != 0 ||
@@ -187,14 +189,42 @@ func TestSetTakesEffect(t *testing.T) {
 	if _, err := c.Set("uuids", "max_count", "5", true); err != nil || c.Snapshot().UUIDMaxCount != 5 {
 		t.Errorf("%v, %d", err, c.Snapshot().UUIDMaxCount)
 	}
-	if _, err := c.Set("uuids", "max_count", "nonsense", true); err != nil || c.Snapshot().UUIDMaxCount != 1000 {
+	var bad *ValueError
+	if _, err := c.Set("uuids", "max_count", "nonsense", true); !errors.As(err, &bad) || c.Snapshot().UUIDMaxCount != 5 {
 		t.Errorf("%v, %d", err, c.Snapshot().UUIDMaxCount)
 	}
-	if _, _, err := c.Delete("attachments", "compressible_types", true); err != nil || c.Snapshot().CompressibleTypes != nil {
+	if text, _ := os.ReadFile(c.Path()); string(text) != "[uuids]\nmax_count = 5\n" {
+		t.Errorf("nonsense was written: %q", text)
+	}
+	if old, _, err := c.Delete("uuids", "max_count", true); err != nil || old != "5" || c.Snapshot().UUIDMaxCount != 1000 {
+		t.Errorf("%q, %v, %d", old, err, c.Snapshot().UUIDMaxCount)
+	}
+	if _, found, err := c.Delete("uuids", "max_count", true); err != nil || found {
+		t.Errorf("a default that nobody has set shows: %v, %v", found, err)
+	}
+	if _, err := c.Set("attachments", "compressible_types", "", false); err != nil || c.Snapshot().CompressibleTypes != nil {
 		t.Errorf("%v, %v", err, c.Snapshot().CompressibleTypes)
 	}
-	if err := c.Reload(); err != nil || c.Snapshot().CompressibleTypes != nil {
-		t.Errorf("a deleted default came back: %v, %v", err, c.Snapshot().CompressibleTypes)
+	if _, err := c.Set("uuids", "max_count", "", false); err != nil || c.Snapshot().UUIDMaxCount != 1000 {
+		t.Errorf("an empty value stands for the default: %v, %d", err, c.Snapshot().UUIDMaxCount)
+	}
+}
+
+func TestShownDefaults(t *testing.T) {
+	c := mustLoad(t, "")
+	want := sections{"couchdb": {"database_dir": "data"}, "chttpd": {"bind_address": "127.0.0.1", "port": "5984"}}
+	if diff := cmp.Diff(want, c.Snapshot().raw); diff != "" {
+		t.Error(diff)
+	}
+	// A shown default that was deleted stays so: the file says it.
+	if old, found, err := c.Delete("chttpd", "port", true); old != "5984" || !found || err != nil {
+		t.Errorf("%q, %v, %v", old, found, err)
+	}
+	if err := c.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	if v, ok := c.Snapshot().Get("chttpd", "port"); ok || c.Snapshot().Port != 5984 {
+		t.Errorf("%q, %d", v, c.Snapshot().Port)
 	}
 }
 

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -21,6 +22,9 @@ import (
 //
 // Two things are added. A line that starts with "#" is a comment too (CouchDB
 // makes it a key that starts with "#", and of "#admin = secret" an account).
+// A line that is none of these is no comment that someone forgot to mark but
+// most likely a setting that is not what its writer takes it for: CouchDB skips
+// it in silence, here the file is refused (see Load).
 // And a backslash before a semicolon that would begin a comment makes it text,
 // so that every value that can be set can also be written and read again.
 
@@ -42,19 +46,32 @@ func splitLines(text string) []string {
 
 // parse calls visit for each pair of the lines, in order, with the index of
 // its line. An empty value is a deletion. Lines that say nothing are skipped,
-// as CouchDB does: no text is an error.
-func parse(lines []string, visit func(line int, section, key, value string)) {
+// as CouchDB does; for each of them wrong, if not nil, is told what it lacks.
+func parse(lines []string, visit func(line int, section, key, value string), wrong func(line int, what string)) {
+	if wrong == nil {
+		wrong = func(int, string) {}
+	}
 	section := ""
 	for i, line := range lines {
 		line = significant(line)
-		if name, ok := sectionName(line); ok {
-			section = name
+		if line == "" {
 			continue
 		}
-		if section == "" || strings.HasPrefix(line, "[") {
+		if strings.HasPrefix(line, "[") {
+			if name, ok := sectionName(line); ok {
+				section = name
+			} else {
+				wrong(i, "a section's name must stand between brackets, alone on its line: [section]")
+			}
 			continue
 		}
-		if key, value, ok := splitPair(line); ok {
+		key, value, ok := splitPair(line)
+		switch {
+		case !ok:
+			wrong(i, "neither a [section], nor key = value, nor a comment (; or # comment)")
+		case section == "":
+			wrong(i, "the key "+strconv.Quote(key)+" stands before the first [section]")
+		default:
 			visit(i, section, key, value)
 		}
 	}
@@ -187,7 +204,7 @@ func edit(text, section, key, value string, keep bool) string {
 		if s == section && k == key {
 			places = append(places, line)
 		}
-	})
+	}, nil)
 	pair := strings.TrimRight(key+" = "+escape(value), " ")
 	if n := len(places); n > 0 {
 		if keep {

@@ -13,7 +13,7 @@ func parseText(text string) map[string]string {
 	got := map[string]string{}
 	parse(splitLines(text), func(_ int, section, key, value string) {
 		got[section+"|"+key] = value
-	})
+	}, nil)
 	return got
 }
 

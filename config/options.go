@@ -17,12 +17,19 @@ type Options struct {
 	Memory    string // MANGROVE_MEMORY: [mangrove] memory
 	LogLevel  string // MANGROVE_LOG_LEVEL: [log] level
 	LogFormat string // MANGROVE_LOG_FORMAT: [log] format
+	Profile   string // MANGROVE_PROFILE: [mangrove] profile, one of Profiles
 
 	// Getenv looks up a variable; nil for os.Getenv.
 	Getenv func(string) string
 
-	fileRequired bool     // the file was named, so it must exist
-	pairs        sections // what the fields say as sections
+	fileRequired bool   // the file was named, so it must exist
+	pairs        []pair // what the fields say as keys and values
+}
+
+// pair is a key and its value, and who says so.
+type pair struct {
+	section, key, value string
+	from                place
 }
 
 // complete asks the environment where the command line was silent and turns
@@ -32,24 +39,30 @@ func (o *Options) complete() error {
 	if getenv == nil {
 		getenv = os.Getenv
 	}
-	o.pairs = sections{}
+	o.pairs = nil
+	listen := place("--listen")
 	for _, f := range []struct {
 		field        *string
-		env          string
+		flag, env    string
 		section, key string
 	}{
-		{&o.File, "MANGROVE_CONFIG", "", ""},
-		{&o.Listen, "MANGROVE_LISTEN", "", ""},
-		{&o.Data, "MANGROVE_DATA", "couchdb", "database_dir"},
-		{&o.Memory, "MANGROVE_MEMORY", "mangrove", "memory"},
-		{&o.LogLevel, "MANGROVE_LOG_LEVEL", "log", "level"},
-		{&o.LogFormat, "MANGROVE_LOG_FORMAT", "log", "format"},
+		{&o.File, "--config", "MANGROVE_CONFIG", "", ""},
+		{&o.Listen, "--listen", "MANGROVE_LISTEN", "", ""},
+		{&o.Profile, "--profile", "MANGROVE_PROFILE", "mangrove", "profile"},
+		{&o.Data, "--data", "MANGROVE_DATA", "couchdb", "database_dir"},
+		{&o.Memory, "--memory", "MANGROVE_MEMORY", "mangrove", "memory"},
+		{&o.LogLevel, "--log-level", "MANGROVE_LOG_LEVEL", "log", "level"},
+		{&o.LogFormat, "--log-format", "MANGROVE_LOG_FORMAT", "log", "format"},
 	} {
+		from := place(f.flag)
 		if *f.field == "" {
-			*f.field = getenv(f.env)
+			*f.field, from = getenv(f.env), place(f.env)
+		}
+		if f.field == &o.Listen {
+			listen = from
 		}
 		if *f.field != "" && f.section != "" {
-			o.pairs.set(f.section, f.key, *f.field)
+			o.pairs = append(o.pairs, pair{f.section, f.key, *f.field, from})
 		}
 	}
 	if o.Listen != "" {
@@ -58,10 +71,10 @@ func (o *Options) complete() error {
 			return err
 		}
 		if host != nil {
-			o.pairs.set("chttpd", "bind_address", *host)
+			o.pairs = append(o.pairs, pair{"chttpd", "bind_address", *host, listen})
 		}
 		if port != "" {
-			o.pairs.set("chttpd", "port", port)
+			o.pairs = append(o.pairs, pair{"chttpd", "port", port, listen})
 		}
 	}
 	o.fileRequired = o.File != ""

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"fmt"
 	"log/slog"
 	"math"
 	"net"
@@ -46,7 +45,9 @@ type Settings struct {
 	// ChangesTimeout is the longest a feed waits: [chttpd] changes_timeout
 	// (milliseconds), one minute.
 	ChangesTimeout time.Duration
-	// RequireValidUser refuses anonymous requests: [chttpd] require_valid_user, false.
+	// RequireValidUser refuses anonymous requests: [chttpd] require_valid_user
+	// or [chttpd_auth] require_valid_user, false. Either is enough: the stricter
+	// reading of what an older file may mean.
 	RequireValidUser bool
 	// AdminOnlyAllDBs keeps _all_dbs for administrators: [chttpd] admin_only_all_dbs, true.
 	AdminOnlyAllDBs bool
@@ -77,8 +78,25 @@ type Settings struct {
 	// "sha384" or "sha512": [chttpd_auth] pbkdf2_prf, sha256.
 	PasswordPRF string
 
+	// Auth says how requests prove who they speak for.
+	Auth Auth
+	// PerUser is the section [couch_peruser].
+	PerUser PerUser
+	// CORS is what pages of other origins may do: [cors] and [chttpd] enable_cors.
+	CORS CORS
+	// TLS is the section [ssl].
+	TLS TLS
+	// ACME is the section [acme].
+	ACME ACME
 	// Replicator is the section [replicator].
 	Replicator Replicator
+
+	// Log says what of the requests is logged.
+	Log Log
+	// Prometheus is the section [prometheus].
+	Prometheus Prometheus
+	// Limits bound what clients can take up.
+	Limits Limits
 }
 
 // Address is where to listen, in the form net.Listen takes.
@@ -86,8 +104,10 @@ func (s *Settings) Address() string {
 	return net.JoinHostPort(s.BindAddress, strconv.Itoa(s.Port))
 }
 
-// defaults are the values in force where no source says otherwise. They show
-// in Sections like any other, as CouchDB's default.ini does.
+// defaults are the values in force where no source says otherwise. But for
+// those of shown they are not among the values that Get and Section know, as in
+// CouchDB, whose default.ini holds nearly all of them as comments: a key that
+// nobody has set is unknown, and when one is deleted its default is back.
 var defaults = map[string]map[string]string{
 	"couchdb": {
 		"database_dir":        "data",
@@ -100,6 +120,8 @@ var defaults = map[string]map[string]string{
 		"admin_only_all_dbs":             "true",
 		"bind_address":                   "127.0.0.1",
 		"changes_timeout":                "60000",
+		"enable_cors":                    "false",
+		"max_connections":                "20000",
 		"max_db_number_for_dbs_info_req": "100",
 		"max_http_request_size":          "4294967296",
 		"max_uri_length":                 "8000",
@@ -107,8 +129,9 @@ var defaults = map[string]map[string]string{
 		"require_valid_user":             "false",
 	},
 	"chttpd_auth": {
-		"iterations": "600000",
-		"pbkdf2_prf": "sha256",
+		"iterations":         "600000",
+		"pbkdf2_prf":         "sha256",
+		"require_valid_user": "false",
 	},
 	"replicator": replicatorDefaults,
 	"uuids": {
@@ -119,41 +142,43 @@ var defaults = map[string]map[string]string{
 		"compressible_types": "text/*, application/javascript, application/json, application/xml",
 		"compression_level":  "8",
 	},
-	"log": {
-		"format": "text",
-		"level":  "info",
-	},
+	"log":        logDefaults,
+	"prometheus": prometheusDefaults,
+	"mangrove":   limitDefaults,
+	"cors":       corsDefaults,
+	"ssl":        sslDefaults,
+	"acme":       acmeDefaults,
 }
 
-// older names sections that CouchDB still reads a key from where the section
-// of today says nothing. The listener's own address and port are not among
-// them: [httpd] means another port there.
-var older = map[string]map[string]string{
-	"chttpd": {
-		"changes_timeout":       "httpd",
-		"max_http_request_size": "httpd",
-		"max_uri_length":        "httpd",
-		"require_valid_user":    "couch_httpd_auth",
-	},
-	"chttpd_auth": {
-		"iterations": "couch_httpd_auth",
-		"pbkdf2_prf": "couch_httpd_auth",
-	},
+// shown are the defaults that Get and Section know of: what tells a client
+// about this node, and what CouchDB's default.ini has.
+var shown = map[string][]string{
+	"couchdb": {"database_dir"},
+	"chttpd":  {"bind_address", "port"},
 }
 
-// reader turns raw values into settings and collects what is wrong with them.
-type reader struct {
-	raw    sections
-	errors []error
+// older names sections that CouchDB still reads keys from where the section of
+// today says nothing.
+var older = map[string]string{
+	"chttpd":      "httpd",
+	"chttpd_auth": "couch_httpd_auth",
 }
+
+// newOnly are keys that mean something else in the older section: in [httpd]
+// they are of another listener.
+var newOnly = map[string]bool{"port": true, "bind_address": true}
 
 // read parses what raw says. For a value that makes no sense the default
 // stands in and an error says so.
-func read(raw sections) (Settings, []error) {
+func read(raw sections) (Settings, []*ValueError) {
 	r := &reader{raw: raw}
+	return r.settings(), r.errors
+}
+
+func (r *reader) settings() Settings {
 	s := Settings{
-		DataDir:            r.text("couchdb", "database_dir"),
-		BindAddress:        r.text("chttpd", "bind_address"),
+		DataDir:            r.optional("couchdb", "database_dir"),
+		BindAddress:        r.optional("chttpd", "bind_address"),
 		Port:               int(r.number("chttpd", "port", 0, 65535)),
 		LogLevel:           parsed(r, "log", "level", parseLevel),
 		LogFormat:          r.choice("log", "format", "text", "json"),
@@ -163,145 +188,41 @@ func read(raw sections) (Settings, []error) {
 		MaxURILength:       int(r.number("chttpd", "max_uri_length", 1, math.MaxInt32)),
 		MaxDBsInfo:         int(r.number("chttpd", "max_db_number_for_dbs_info_req", 0, math.MaxInt32)),
 		ChangesTimeout:     time.Duration(r.number("chttpd", "changes_timeout", 0, math.MaxInt32)) * time.Millisecond,
-		RequireValidUser:   r.boolean("chttpd", "require_valid_user"),
 		AdminOnlyAllDBs:    r.boolean("chttpd", "admin_only_all_dbs"),
 		MaintenanceMode:    r.choice("couchdb", "maintenance_mode", "false", "true", "nolb"),
 		DefaultSecurity:    r.choice("couchdb", "default_security", "admin_only", "admin_local", "everyone"),
 		UUIDAlgorithm:      r.choice("uuids", "algorithm", "sequential", "random", "utc_random", "utc_id", "uuid_v7"),
+		UUIDSuffix:         r.optional("uuids", "utc_id_suffix"),
 		UUIDMaxCount:       int(r.number("uuids", "max_count", 0, math.MaxInt32)),
 		CompressionLevel:   int(r.number("attachments", "compression_level", 0, 9)),
+		CompressibleTypes:  r.list("attachments", "compressible_types"),
 		PasswordIterations: int(r.number("chttpd_auth", "iterations", 1, math.MaxInt32)),
 		PasswordPRF:        r.choice("chttpd_auth", "pbkdf2_prf", "sha256", "sha", "sha224", "sha384", "sha512"),
+		Auth:               r.auth(),
+		PerUser:            r.perUser(),
+		CORS:               r.cors(),
+		TLS:                r.tls(),
+		ACME:               r.acme(),
+		Replicator:         r.replicator(),
+		Log:                r.log(),
+		Prometheus:         r.prometheus(),
+		Limits:             r.limits(),
 	}
-	s.Replicator = r.replicator()
+	// Both are read, whatever the first says: each is checked.
+	listener, handlers := r.boolean("chttpd", "require_valid_user"), r.boolean("chttpd_auth", "require_valid_user")
+	s.RequireValidUser = listener || handlers
 	if s.BindAddress == "any" {
 		s.BindAddress = ""
 	}
-	if memory, ok := raw.get("mangrove", "memory"); ok {
+	if memory := r.optional("mangrove", "memory"); memory != "" {
 		n, err := parseSize(memory)
 		if err != nil {
 			r.wrong("mangrove", "memory", memory, err)
 		}
 		s.Memory = n
 	}
-	s.UUIDSuffix, _ = raw.get("uuids", "utc_id_suffix")
-	// A list that was emptied is empty: nothing is compressed then.
-	types, _ := raw.get("attachments", "compressible_types")
-	for t := range strings.SplitSeq(types, ",") {
-		if t = strings.ToLower(strings.TrimSpace(t)); t != "" {
-			s.CompressibleTypes = append(s.CompressibleTypes, t)
-		}
+	for i, t := range s.CompressibleTypes {
+		s.CompressibleTypes[i] = strings.ToLower(t)
 	}
-	return s, r.errors
-}
-
-// value is what is said of a key: by its section, unless that has only the
-// default and the older section has more to say, or else by the defaults.
-func (r *reader) value(section, key string) string {
-	standard := defaults[section][key]
-	value, ok := r.raw.get(section, key)
-	if !ok || value == standard {
-		if old, found := r.raw.get(older[section][key], key); found {
-			return old
-		}
-	}
-	if !ok {
-		return standard
-	}
-	return value
-}
-
-func (r *reader) wrong(section, key, value string, err error) {
-	r.errors = append(r.errors, fmt.Errorf("[%s] %s = %s: %w", section, key, value, err))
-}
-
-// parsed is a key's value by parse, or its default's.
-func parsed[T any](r *reader, section, key string, parse func(string) (T, error)) T {
-	value := r.value(section, key)
-	v, err := parse(value)
-	if err != nil {
-		r.wrong(section, key, value, err)
-		v, _ = parse(defaults[section][key])
-	}
-	return v
-}
-
-func (r *reader) text(section, key string) string {
-	return parsed(r, section, key, func(s string) (string, error) {
-		if s == "" {
-			return "", fmt.Errorf("must not be empty")
-		}
-		return s, nil
-	})
-}
-
-func (r *reader) number(section, key string, least, most int64) int64 {
-	return parsed(r, section, key, func(s string) (int64, error) {
-		if s == "infinity" && most == Infinity {
-			return Infinity, nil
-		}
-		n, err := strconv.ParseInt(s, 10, 64)
-		if err != nil {
-			return 0, fmt.Errorf("must be a number")
-		}
-		if n < least || n > most {
-			return 0, fmt.Errorf("must lie between %d and %d", least, most)
-		}
-		return n, nil
-	})
-}
-
-func (r *reader) boolean(section, key string) bool {
-	return r.choice(section, key, "true", "false") == "true"
-}
-
-func (r *reader) choice(section, key string, choices ...string) string {
-	return parsed(r, section, key, func(s string) (string, error) {
-		for _, c := range choices {
-			if s == c {
-				return s, nil
-			}
-		}
-		return "", fmt.Errorf("must be one of %s", strings.Join(choices, ", "))
-	})
-}
-
-// parseLevel reads a log level by Go's and by CouchDB's names.
-func parseLevel(s string) (slog.Level, error) {
-	switch strings.ToLower(s) {
-	case "debug":
-		return slog.LevelDebug, nil
-	case "info", "notice":
-		return slog.LevelInfo, nil
-	case "warn", "warning":
-		return slog.LevelWarn, nil
-	case "error", "err", "critical", "crit", "alert", "emergency", "emerg":
-		return slog.LevelError, nil
-	case "none":
-		return slog.Level(math.MaxInt32), nil
-	}
-	return 0, fmt.Errorf("must be one of debug, info, warn, error, none")
-}
-
-// parseSize reads a number of bytes: "268435456", "256MiB", "256 MB", "1g".
-// All units are powers of 1024.
-func parseSize(s string) (int64, error) {
-	digits := strings.TrimRight(s, "kKmMgGiIbB ")
-	shift := 0
-	switch strings.ToLower(strings.TrimSpace(s[len(digits):])) {
-	case "", "b":
-	case "k", "kb", "kib":
-		shift = 10
-	case "m", "mb", "mib":
-		shift = 20
-	case "g", "gb", "gib":
-		shift = 30
-	default:
-		return 0, fmt.Errorf("must be a size such as 256MiB")
-	}
-	n, err := strconv.ParseInt(digits, 10, 64)
-	if err != nil || n < 0 || n > Infinity>>shift {
-		return 0, fmt.Errorf("must be a size such as 256MiB")
-	}
-	return n << shift, nil
+	return s
 }

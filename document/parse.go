@@ -433,6 +433,16 @@ func Canonical(text []byte) ([]byte, error) {
 	return p.finalText(), nil
 }
 
+// Term returns a JSON value in Erlang's external term format, as CouchDB's term_to_binary makes it of the value: what it
+// hashes where it needs the same bytes for the same value.
+func Term(text []byte) ([]byte, error) {
+	term, err := bodyTerm(text)
+	if err != nil {
+		return nil, err
+	}
+	return append([]byte{termVersion}, term...), nil
+}
+
 // bodyTerm returns the external term of a body.
 func bodyTerm(body []byte) ([]byte, error) {
 	p := newParser(body)

@@ -39,6 +39,8 @@ type Members struct {
 	// EncodingInfo adds encoding and encoded_length to attachments that are
 	// stored gzipped.
 	EncodingInfo bool
+	// TypeAgain adds the type of attachments under the name contentType, by which the tool couchbackup knows it.
+	TypeAgain bool
 	// Form chooses the form of each attachment; nil makes all of them stubs.
 	Form func(*Attachment) Form
 	// Open returns the stored bytes of an attachment, for FormInline.
@@ -245,6 +247,10 @@ func appendAttachment(b []byte, a *Attachment, form Form) []byte {
 }
 
 func appendEncodingInfo(b []byte, a *Attachment, m *Members) []byte {
+	if m.TypeAgain {
+		b = append(b, `,"contentType":`...)
+		b = AppendString(b, a.ContentType)
+	}
 	if m.EncodingInfo && a.Encoding != "" {
 		b = append(b, `,"encoding":`...)
 		b = AppendString(b, a.Encoding)

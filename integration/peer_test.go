@@ -15,9 +15,11 @@ import (
 	"github.com/mangrove-db/mangrove/api"
 	"github.com/mangrove-db/mangrove/auth"
 	"github.com/mangrove-db/mangrove/config"
+	"github.com/mangrove-db/mangrove/design"
 	"github.com/mangrove-db/mangrove/document"
 	"github.com/mangrove-db/mangrove/replicator"
 	"github.com/mangrove-db/mangrove/revtree"
+	"github.com/mangrove-db/mangrove/script"
 	"github.com/mangrove-db/mangrove/storage"
 )
 
@@ -45,7 +47,7 @@ func newPeerNode(t *testing.T) *peerNode {
 	if _, err := auth.PrepareAdmins(cfg, &auth.Account{Name: peerAdmin, Password: peerPassword}); err != nil {
 		t.Fatal(err)
 	}
-	a := api.New(api.Options{Store: store, Config: cfg, Auth: auth.New(cfg), Version: "test"})
+	a := api.New(api.Options{Store: store, Config: cfg, Auth: auth.New(auth.Options{Config: cfg}), Version: "test", Designs: design.NewCache(script.New(script.Options{}), nil)})
 	server := httptest.NewServer(a)
 	t.Cleanup(func() {
 		a.Close()

@@ -44,10 +44,9 @@ func readTour(t *testing.T, section string) (steps []tourStep) {
 }
 
 // follow runs the commands of a section word for word, but for what replace exchanges: the addresses of nodes, and
-// where the program is.
-func follow(t *testing.T, section string, replace *strings.Replacer) {
+// where the program is. Variables that a section sets stay set.
+func follow(t *testing.T, section string, settings *strings.Builder, replace *strings.Replacer) {
 	t.Helper()
-	var settings strings.Builder
 	for _, s := range readTour(t, section) {
 		command := replace.Replace(s.command)
 		switch {
@@ -93,6 +92,8 @@ func TestREADME(t *testing.T) {
 	}
 	a, b := harness.Start(t), harness.Start(t)
 	replace := strings.NewReplacer("127.0.0.1:5984", a.Server().Host, "127.0.0.1:5985", b.Server().Host, "bin/mangrove", binary)
-	follow(t, "A tour with curl", replace)
-	follow(t, "Sync two nodes", replace)
+	var settings strings.Builder
+	for _, section := range []string{"A tour with curl", "Ask", "Sync two nodes"} {
+		follow(t, section, &settings, replace)
+	}
 }

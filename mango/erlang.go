@@ -9,15 +9,20 @@ import (
 // erlangTerm prints a JSON value the way CouchDB's errors do: as the Erlang
 // term it decodes to, written with ~w. Strings are lists of bytes, <<97,98>>,
 // objects {[{<<97>>,1}]}.
-func erlangTerm(json []byte) string {
-	b := appendErlang(nil, json)
-	if len(b) > maxReason {
-		b = append(b[:maxReason], "..."...)
+func erlangTerm(json []byte) string { return clipTerm(appendErlang, json) }
+
+// clipTerm prints as much of a value as fits into an error. It does not look at
+// the rest, so that large values cost no time.
+func clipTerm(print func(dst, json []byte) []byte, json []byte) string {
+	const enough = 4 * maxReason
+	b := print(nil, json[:min(len(json), enough)])
+	if len(b) > maxReason || len(json) > enough {
+		return strings.ToValidUTF8(string(b[:min(len(b), maxReason)]), "") + "..."
 	}
 	return string(b)
 }
 
-// appendErlang recurses as deep as the value is nested, which Compile bounds.
+// appendErlang recurses as deep as the value is nested, which clipTerm bounds.
 func appendErlang(dst, json []byte) []byte {
 	if len(dst) > maxReason {
 		return dst

@@ -18,6 +18,7 @@ type Doc struct {
 	Deleted     bool   // shown to selectors as _deleted, only if true
 	Body        []byte // the other members, as a JSON object
 	Attachments []byte // the value of _attachments, a JSON object, or nil
+	Conflicts   []byte // the value of _conflicts, a JSON array, or nil
 }
 
 // scope is what paths begin at: the document, or a member of an array.
@@ -43,12 +44,7 @@ func (sc *scope) link(n *node, raw bool) error {
 			if err != nil {
 				return err
 			}
-			t := sc.paths.insert(parts)
-			if t.slot < 0 {
-				t.slot = sc.slots
-				sc.slots++
-			}
-			n.slot = t.slot
+			n.slot = sc.slot(parts)
 			raw = raw || n.field == "_id"
 		}
 	case opElemMatch, opAllMatch, opKeyMapMatch:
@@ -75,7 +71,7 @@ func (sc *scope) link(n *node, raw bool) error {
 // trie.
 func (sc *scope) separateSpecial() {
 	body := sc.paths.kids
-	sc.paths = trie{slot: -1, index: -1}
+	sc.paths = trie{slot: -1, index: -1, last: -1}
 	for _, t := range body {
 		if strings.HasPrefix(t.name, "_") {
 			sc.special = append(sc.special, t)
@@ -98,6 +94,7 @@ type machine struct {
 	doc    Doc
 	slots  []slot // of the scopes being matched, outermost first
 	wanted int    // how many slots of the scope being read are still empty
+	costly bool   // a match was not tried, because it could take too long
 
 	// Buffers. What slots point into is overwritten by the next match only.
 	name, id, rev, whole, text, bytes, key []byte
@@ -112,7 +109,7 @@ func (m *machine) release() {
 	if max(cap(m.name), cap(m.whole), cap(m.text), cap(m.bytes), cap(m.key)) > largeBuffer {
 		return
 	}
-	m.doc = Doc{}
+	m.doc, m.costly = Doc{}, false
 	clear(m.slots)
 	m.slots = m.slots[:0]
 	machines.Put(m)
@@ -149,6 +146,10 @@ func (m *machine) collectDocument(sc *scope) {
 			if len(m.doc.Attachments) > 0 {
 				m.take(t, 0, m.doc.Attachments, 0)
 			}
+		case "_conflicts":
+			if len(m.doc.Conflicts) > 0 {
+				m.take(t, 0, m.doc.Conflicts, 0)
+			}
 		}
 	}
 	m.wanted = sc.body
@@ -172,6 +173,9 @@ func (m *machine) wholeDocument() []byte {
 	}
 	if len(m.doc.Attachments) > 0 {
 		b = append(append(b, `,"_attachments":`...), m.doc.Attachments...)
+	}
+	if len(m.doc.Conflicts) > 0 {
+		b = append(append(b, `,"_conflicts":`...), m.doc.Conflicts...)
 	}
 	m.whole = append(b, '}')
 	return m.whole

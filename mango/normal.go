@@ -6,9 +6,28 @@ import "strings"
 // nobody writes selectors of a tenth of this.
 const maxDepth = 256
 
+const (
+	// maxConditions bounds the operators of a selector, each of which takes some
+	// hundred bytes of memory and a little time for every document.
+	maxConditions = 1 << 17
+	// maxNames bounds, in bytes, the field names of a normal form: they are
+	// repeated in it, so that a short selector can have a very long one.
+	maxNames = 16 << 20
+)
+
 // compiler is the state of one Compile.
 type compiler struct {
 	instructions int // of all its patterns so far, estimated
+	conditions   int // so far
+	names        int // length of the field names of the normal form so far
+}
+
+// count counts a condition.
+func (c *compiler) count() error {
+	if c.conditions++; c.conditions > maxConditions {
+		return errManyConditions
+	}
+	return nil
 }
 
 // explicit makes a node of a selector's JSON: implicit equality and implicit
@@ -54,6 +73,9 @@ func (c *compiler) explicitMember(p member) (*node, error) {
 	case opAnd, opOr, opNor:
 		if kindOf(p.value) != kindArray {
 			return nil, badArgument(p.name, p.value)
+		}
+		if err := c.count(); err != nil {
+			return nil, err
 		}
 		n := &node{op: op}
 		for element := range elements(p.value) {
@@ -107,23 +129,23 @@ func distinctMembers(object []byte) []member {
 // normalFields pushes field names down to the operators: {a: {$or: [1, 2]}}
 // becomes {$or: [{a: 1}, {a: 2}]}, {a: {b: 1}} becomes {"a.b": 1}. The three
 // matches of members begin paths of their own.
-func (n *node) normalFields(path string) (*node, error) {
+func (c *compiler) normalFields(n *node, path string) (*node, error) {
 	switch n.op {
 	case opField:
 		if path == "" {
-			return n.kids[0].normalFields(n.field)
+			return c.normalFields(n.kids[0], n.field)
 		}
-		return n.kids[0].normalFields(path + "." + n.field)
+		return c.normalFields(n.kids[0], path+"."+n.field)
 	case opAnd, opOr, opNot, opNor:
 		for i, kid := range n.kids {
 			var err error
-			if n.kids[i], err = kid.normalFields(path); err != nil {
+			if n.kids[i], err = c.normalFields(kid, path); err != nil {
 				return nil, err
 			}
 		}
 		return n, nil
 	case opElemMatch, opAllMatch, opKeyMapMatch:
-		kid, err := n.kids[0].normalFields("")
+		kid, err := c.normalFields(n.kids[0], "")
 		if err != nil {
 			return nil, err
 		}
@@ -134,6 +156,9 @@ func (n *node) normalFields(path string) (*node, error) {
 				erlangTerm(n.appendNormal(nil)))
 		}
 		return n, nil
+	}
+	if c.names += len(path); c.names > maxNames {
+		return nil, errLongNames
 	}
 	return &node{op: opField, field: path, kids: []*node{n}}, nil
 }

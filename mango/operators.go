@@ -99,6 +99,9 @@ const maxDigits = 400
 
 // newLeaf makes the node of an operator that has no selectors below it.
 func (c *compiler) newLeaf(op operator, arg []byte) (*node, error) {
+	if err := c.count(); err != nil {
+		return nil, err
+	}
 	n := &node{op: op, arg: arg}
 	ok := true
 	switch op {

@@ -35,7 +35,10 @@ type trie struct {
 	index int // the array element the name stands for; -1 for none
 	slot  int // where the value found is put; -1 if only parts of it are wanted
 	kids  []*trie
+	last  int              // the highest index of kids; -1 if none stands for an element
 	names map[string]*trie // the kids by name, if they are many
+	// elements are the kids by index, if there are many kids.
+	elements map[int][]*trie
 }
 
 // manyKids is from how many on kids are looked up in a map.
@@ -47,7 +50,7 @@ func newTrie(name string) *trie {
 	if n, err := strconv.Atoi(name); err == nil && n >= 0 && n < math.MaxInt32 {
 		index = n
 	}
-	return &trie{name: name, index: index, slot: -1}
+	return &trie{name: name, index: index, slot: -1, last: -1}
 }
 
 // insert adds a path and returns the node it ends at.
@@ -65,15 +68,34 @@ func (t *trie) insert(parts []string) *trie {
 
 func (t *trie) adopt(kid *trie) {
 	t.kids = append(t.kids, kid)
+	t.last = max(t.last, kid.index)
+	added := t.kids[len(t.kids)-1:]
 	switch {
 	case t.names != nil:
-		t.names[kid.name] = kid
 	case len(t.kids) > manyKids:
-		t.names = make(map[string]*trie, len(t.kids))
-		for _, k := range t.kids {
-			t.names[k.name] = k
+		t.names, t.elements = map[string]*trie{}, map[int][]*trie{}
+		added = t.kids
+	default:
+		return
+	}
+	for _, k := range added {
+		t.names[k.name] = k
+		if k.index >= 0 {
+			t.elements[k.index] = append(t.elements[k.index], k)
 		}
 	}
+}
+
+// at returns those among the kids that stand for an element of an array, and
+// maybe others.
+func (t *trie) at(index int) []*trie {
+	switch {
+	case index > t.last:
+		return nil
+	case t.elements != nil:
+		return t.elements[index]
+	}
+	return t.kids
 }
 
 func (t *trie) find(name string) *trie {
@@ -152,7 +174,7 @@ func (m *machine) collectElements(t *trie, base int, text []byte, i int) int {
 			break
 		}
 		i = -1
-		for _, kid := range t.kids {
+		for _, kid := range t.at(index) {
 			if kid.index != index {
 				continue
 			}

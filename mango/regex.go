@@ -13,6 +13,9 @@ const (
 	// maxInstructions bounds what all patterns of a selector compile to, so
 	// that a short one such as "(a{999}){999}" cannot take a lot of memory.
 	maxInstructions = 50_000
+	// maxSteps bounds the length of a string times the size of the pattern it is
+	// matched with, which is what a match takes at worst: some ten seconds.
+	maxSteps = 1 << 30
 )
 
 // pattern is a compiled $regex. CouchDB compiles patterns without PCRE's UTF
@@ -23,6 +26,7 @@ type pattern struct {
 	prefix  []byte // of plain "^text": the text
 	part    []byte // of plain "text": the text
 	program *regexp.Regexp
+	size    int // how many instructions the program has, estimated
 }
 
 func (c *compiler) compilePattern(arg []byte) (*pattern, error) {
@@ -34,7 +38,8 @@ func (c *compiler) compilePattern(arg []byte) (*pattern, error) {
 	if err != nil {
 		return nil, badPattern(arg, err)
 	}
-	if c.instructions += weigh(parsed); c.instructions > maxInstructions {
+	size := weigh(parsed)
+	if c.instructions += size; c.instructions > maxInstructions {
 		return nil, errLargePattern
 	}
 	if p := plainPattern(parsed); p != nil {
@@ -44,7 +49,7 @@ func (c *compiler) compilePattern(arg []byte) (*pattern, error) {
 	if err != nil {
 		return nil, badPattern(arg, err)
 	}
-	return &pattern{program: program}, nil
+	return &pattern{program: program, size: size}, nil
 }
 
 // plainPattern recognises literal text, with or without ^ before it.
@@ -76,6 +81,9 @@ func (p *pattern) match(m *machine, s []byte) bool {
 		return bytes.HasPrefix(s, p.prefix)
 	case p.part != nil:
 		return bytes.Contains(s, p.part)
+	case len(s) > maxSteps/p.size:
+		m.costly = true
+		return false
 	case isASCII(s):
 		return p.program.Match(s)
 	}

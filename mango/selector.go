@@ -19,6 +19,28 @@
 // PCRE's; selectors nested more than 256 levels deep are refused; a field name
 // with an empty part ("a..b") is refused with status 400 rather than 500; and
 // $mod by 0, an error 500 in CouchDB, matches nothing.
+//
+// # Indexes
+//
+// An index is a view of the language "query" in a design document, see
+// [Definition] and [Language]: its rows are keyed by the values of some fields,
+// and documents that lack one of them have no row. Another index, that of all
+// documents, is always there.
+//
+// # Queries
+//
+// A [Query] is planned (plan.go): of the indexes that hold all that the selector
+// can find, in the order that is wanted, the one is chosen whose first columns
+// the selector narrows most (ranges.go); _explain tells of all of this
+// (explain.go). Then a [Finder] walks over the rows between the bounds, or over
+// all documents, matches each document with the whole selector, and sends it as
+// it is found (search.go, rowscan.go); nothing is gathered or sorted. Where the
+// rows hold all that is asked for, documents are not read. A bookmark names the
+// row where an answer ended (bookmark.go), and the next begins behind it, whether
+// that row is still there or not.
+//
+// The ranges never leave out what the selector matches. So ids, which match by
+// their bytes, narrow the rows of an index only where they are equal to one.
 package mango
 
 import (
@@ -32,6 +54,7 @@ type Selector struct {
 	root   *node // nil matches everything
 	scope  scope
 	normal []byte
+	needs  needs
 }
 
 // Compile checks a selector, brings it into its normal form, and prepares it
@@ -59,7 +82,7 @@ func Compile(selector []byte) (*Selector, error) {
 	if err != nil {
 		return nil, err
 	}
-	if root, err = root.normalFields(""); err != nil {
+	if root, err = c.normalFields(root, ""); err != nil {
 		return nil, err
 	}
 	if root, err = root.normalNegations(); err != nil {
@@ -73,6 +96,10 @@ func Compile(selector []byte) (*Selector, error) {
 		return nil, err
 	}
 	s.scope.separateSpecial()
+	s.needs.add(&s.scope)
+	if root.comparesWhole() {
+		s.needs = needs{true, true, true}
+	}
 	return s, nil
 }
 
@@ -82,14 +109,32 @@ func Compile(selector []byte) (*Selector, error) {
 func (s *Selector) Normal() []byte { return s.normal }
 
 // Match says whether the selector finds the document. It reads doc and keeps
-// nothing of it. Of a body that is no valid JSON it may find anything.
+// nothing of it. Of a body that is no valid JSON it may find anything. Where
+// Check fails it finds nothing.
 func (s *Selector) Match(doc Doc) bool {
+	found, _ := s.match(doc)
+	return found
+}
+
+// Check is Match for those who can tell the client of an error: strings that
+// are so long that a regular expression could take minutes are not tried.
+func (s *Selector) Check(doc Doc) (bool, error) {
+	found, costly := s.match(doc)
+	if costly {
+		return false, errorf("not_supported", "An argument for operator $regex is too complex for a string in the document ",
+			clip(doc.ID), ", which is very long.")
+	}
+	return found, nil
+}
+
+func (s *Selector) match(doc Doc) (found, costly bool) {
 	if s.root == nil {
-		return true
+		return true, false
 	}
 	m := machines.Get().(*machine)
 	defer m.release()
 	m.doc = doc
 	m.collectDocument(&s.scope)
-	return m.match(s.root, 0, nil) == yes
+	found = m.match(s.root, 0, nil) == yes && !m.costly
+	return found, m.costly
 }

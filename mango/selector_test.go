@@ -3,9 +3,11 @@ package mango
 import (
 	"strings"
 	"testing"
+
+	"pgregory.net/rapid"
 )
 
-func compile(t testing.TB, selector string) *Selector {
+func compile(t rapid.TB, selector string) *Selector {
 	t.Helper()
 	s, err := Compile([]byte(selector))
 	if err != nil {

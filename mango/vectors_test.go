@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"pgregory.net/rapid"
 )
 
 func readConformance(t testing.TB, name string, into any) {
@@ -22,8 +24,8 @@ func readConformance(t testing.TB, name string, into any) {
 	}
 }
 
-// document makes a Doc of a document's JSON.
-func document(t testing.TB, text []byte) Doc {
+// readDoc makes a Doc of a document's JSON.
+func readDoc(t rapid.TB, text []byte) Doc {
 	t.Helper()
 	var special struct {
 		ID          string `json:"_id"`
@@ -69,7 +71,7 @@ func TestCouchDBSelectors(t *testing.T) {
 	}
 	var docs []Doc
 	for _, text := range vectors.Docs {
-		doc := document(t, text)
+		doc := readDoc(t, text)
 		doc.Rev = "1-967a00dff5e02add41819138abb3284d"
 		docs = append(docs, doc)
 	}
@@ -128,7 +130,7 @@ func TestTranscripts(t *testing.T) {
 			readConformance(t, "mango/"+name+".json", &transcript)
 			var docs []Doc
 			for _, text := range transcript.Steps[0].Request.JSON.Docs {
-				doc := document(t, text)
+				doc := readDoc(t, text)
 				doc.Rev = "1-967a00dff5e02add41819138abb3284d"
 				docs = append(docs, doc)
 			}

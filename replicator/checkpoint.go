@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -32,7 +33,8 @@ type session struct {
 
 	id       string
 	started  time.Time
-	start    string // where it begins
+	guess    string // where it begins, as far as is known before the source has answered
+	start    string // where it begins; settle sets it
 	old      Log    // what both sides told, if anything
 	base     Stats  // counted by the sessions before
 	revs     [2]string
@@ -40,6 +42,12 @@ type session struct {
 	// readOnly is set where the source takes no checkpoints.
 	readOnly bool
 	opening  *errgroup.Group
+	logs     [2]*Log
+	settled  sync.Once
+	fault    error         // of opening
+	distance time.Duration // what the source took to answer first
+	// fresh is set where the target had no documents at the start.
+	fresh bool
 }
 
 func newSession(src, dst Peer, o Options) *session {
@@ -48,9 +56,9 @@ func newSession(src, dst Peer, o Options) *session {
 	return &session{src: src, dst: dst, o: o, id: hex.EncodeToString(b[:]), started: time.Now()}
 }
 
-// open looks at both sides and finds where to begin. Over a slow line every question costs a round trip, so they are
-// asked at the same time; and where the target has no log, what the source's says does not matter for the beginning.
-// Whether the sides are there and what instances they are is known when opened returns.
+// open looks at both sides. Over a slow line every question costs a round trip, so they are asked at the same time, and
+// open does not wait for the source's answers: where the target has no log, what the source's says does not matter, and
+// where it has one, both say the same nearly always. settle tells what has come of it.
 func (s *session) open(ctx context.Context) error {
 	if s.o.Create != nil {
 		if err := s.dst.Create(ctx, *s.o.Create); err != nil {
@@ -59,43 +67,55 @@ func (s *session) open(ctx context.Context) error {
 	}
 	questions, ctx := errgroup.WithContext(ctx)
 	s.opening = questions
-	for i, p := range []Peer{s.src, s.dst} {
-		questions.Go(func() error {
-			info, err := p.Info(ctx)
-			s.startsAt[i] = info.StartTime
-			return err
-		})
-	}
-	s.start = s.o.Since
+	questions.Go(func() error {
+		asked := time.Now()
+		info, err := s.src.Info(ctx)
+		s.startsAt[0], s.distance = info.StartTime, time.Since(asked)
+		return err
+	})
+	known := make(chan struct{})
+	questions.Go(func() error {
+		defer close(known)
+		info, err := s.dst.Info(ctx)
+		s.startsAt[1], s.fresh = info.StartTime, err == nil && info.Empty
+		return err
+	})
+	defer func() { <-known }()
+	s.guess = s.o.Since
 	if s.o.NoCheckpoints {
 		return nil
 	}
-	var logs [2]*Log
 	questions.Go(func() (err error) {
-		logs[0], s.revs[0], err = readLog(ctx, s.src, s.o.ID)
+		s.logs[0], s.revs[0], err = readLog(ctx, s.src, s.o.ID)
 		return err
 	})
 	var err error
-	if logs[1], s.revs[1], err = readLog(ctx, s.dst, s.o.ID); err != nil {
-		return errors.Join(err, s.opened())
+	if s.logs[1], s.revs[1], err = readLog(ctx, s.dst, s.o.ID); err != nil {
+		return errors.Join(err, questions.Wait())
 	}
-	if logs[1] == nil {
-		return nil
-	}
-	if err := s.opened(); err != nil {
-		return err
-	}
-	if seq, ok := common(logs[0], logs[1], s.startsAt[0]); ok {
-		s.start, s.old = seq, *logs[1]
-		if len(s.old.History) > 0 {
-			s.base = s.old.History[0].Stats
-		}
+	if s.logs[1] != nil {
+		s.guess = string(s.logs[1].SourceLastSeq)
 	}
 	return nil
 }
 
-// opened waits until all questions of open have been answered.
-func (s *session) opened() error { return s.opening.Wait() }
+// settle waits until all questions of open have been answered, and finds where to begin. It returns why the run cannot,
+// if the sides are not there.
+func (s *session) settle() error {
+	s.settled.Do(func() {
+		if s.fault = s.opening.Wait(); s.fault != nil {
+			return
+		}
+		s.start = s.o.Since
+		if seq, ok := common(s.logs[0], s.logs[1], s.startsAt[0]); ok {
+			s.start, s.old = seq, *s.logs[1]
+			if len(s.old.History) > 0 {
+				s.base = s.old.History[0].Stats
+			}
+		}
+	})
+	return s.fault
+}
 
 // readLog reads a side's log. A document that is there but no log counts as none, and is written over.
 func readLog(ctx context.Context, p Peer, id string) (*Log, string, error) {
@@ -150,20 +170,30 @@ func (s *session) log(through string, stats Stats) Log {
 // httpTime is RFC 1123 in GMT, as CouchDB writes it.
 func httpTime(t time.Time) string { return t.UTC().Format("Mon, 02 Jan 2006 15:04:05 GMT") }
 
-// save makes everything up to through durable on the target and writes the checkpoints. What the source is asked for
-// goes out at the same time: if it turns out to be another instance, the sequence in its new checkpoint tells so.
+// save makes everything up to through durable on the target and writes the checkpoints.
 func (s *session) save(ctx context.Context, through string, stats Stats) error {
 	if s.o.NoCheckpoints {
 		return nil
 	}
+	if err := s.saveFirst(ctx, through, stats); err != nil {
+		return err
+	}
+	return s.saveSecond(ctx, through, stats)
+}
+
+// saveFirst is the target's part of save.
+func (s *session) saveFirst(ctx context.Context, through string, stats Stats) error {
 	if err := s.commit(ctx, 1); err != nil {
 		return err
 	}
+	return s.saveTarget(ctx, through, stats)
+}
+
+// saveSecond is the source's part of save. What the source is asked for goes out at the same time: if it turns out to
+// be another instance, the sequence in its new checkpoint tells so.
+func (s *session) saveSecond(ctx context.Context, through string, stats Stats) error {
 	if s.readOnly {
-		return s.saveTarget(ctx, through, stats)
-	}
-	if err := s.saveTarget(ctx, through, stats); err != nil {
-		return err
+		return nil
 	}
 	g, asking := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.commit(asking, 0) })

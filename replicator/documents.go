@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/mangrove-db/mangrove/auth"
 	"github.com/mangrove-db/mangrove/document"
 	"github.com/mangrove-db/mangrove/internal/dbname"
 	"github.com/mangrove-db/mangrove/storage"
@@ -178,7 +179,9 @@ func (f *follower) changed(snap *storage.Snapshot, c storage.Change) error {
 	if old := f.scheduler.spec(f.name, c.ID); old != nil && old.same(j.Spec) {
 		return nil
 	}
-	j.User = j.Spec.User
+	if j.User, j.Roles = j.Spec.User, j.Spec.Roles; !j.Spec.ByUser {
+		j.Roles = []string{auth.AdminRole}
+	}
 	if !j.Spec.NeedsFilterText() {
 		j.ID = f.JobID(j.Spec)
 	}

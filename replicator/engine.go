@@ -10,15 +10,20 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/mangrove-db/mangrove/design"
+	"github.com/mangrove-db/mangrove/document"
 	"github.com/mangrove-db/mangrove/storage"
 )
 
 // engine runs the replications of a node.
 type engine struct {
 	store    *storage.Store
+	designs  *design.Cache
 	settings func() Settings
 	log      *slog.Logger
 	agent    string // User-Agent
+	accounts func(context.Context, *document.Document) error
+	laters   laters
 }
 
 var _ Runner = (*engine)(nil)
@@ -27,9 +32,11 @@ var _ Runner = (*engine)(nil)
 func (e *engine) JobID(s *Spec) string { return s.JobID(e.store.UUID()) }
 
 // peer returns an endpoint as a peer. The function drops its idle connections.
-func (e *engine) peer(s *Spec, at Endpoint, proxy string) (Peer, func(), error) {
+func (e *engine) peer(s *Spec, at Endpoint, proxy string, subject design.Subject) (Peer, func(), error) {
 	if at.Local() {
-		return NewLocal(e.store, at.Name), func() {}, nil
+		l := NewLocal(e.store, at.Name).As(subject, e.designs)
+		l.accounts = e.accounts
+		return l, func() {}, nil
 	}
 	defaults := e.settings().filled()
 	o := RemoteOptions{
@@ -58,17 +65,36 @@ func (e *engine) peer(s *Spec, at Endpoint, proxy string) (Peer, func(), error) 
 // Run replicates what the job's Spec says.
 func (e *engine) Run(ctx context.Context, j Job, p *Progress) (Outcome, error) {
 	s := j.Spec
-	src, closeSource, err := e.peer(s, s.Source, s.SourceProxy)
+	if err := e.laters.wait(ctx, j.ID); err != nil {
+		return Outcome{}, err
+	}
+	subject := design.Subject{Name: j.User, Roles: j.Roles}
+	src, closeSource, err := e.peer(s, s.Source, s.SourceProxy, subject)
 	if err != nil {
 		return Outcome{}, err
 	}
-	defer closeSource()
-	dst, closeTarget, err := e.peer(s, s.Target, s.TargetProxy)
+	dst, closeTarget, err := e.peer(s, s.Target, s.TargetProxy, subject)
 	if err != nil {
+		closeSource()
 		return Outcome{}, err
 	}
-	defer closeTarget()
-	return Run(ctx, src, dst, e.options(j, p))
+	closePeers := func() { closeSource(); closeTarget() }
+	o := e.options(j, p)
+	var last func(context.Context) error
+	o.Later = func(step func(context.Context) error) { last = step }
+	outcome, err := Run(ctx, src, dst, o)
+	if last == nil {
+		closePeers()
+		return outcome, err
+	}
+	e.laters.do(j.ID, func(ctx context.Context) {
+		defer closePeers()
+		if err := last(ctx); err != nil {
+			e.log.Warn("a replication's source could not be told how far it came: the next run will look at more than it had to",
+				"id", j.ID, "error", redacted(s, err))
+		}
+	})
+	return outcome, err
 }
 
 func (e *engine) options(j Job, p *Progress) Options {
@@ -101,8 +127,8 @@ func (e *engine) options(j Job, p *Progress) Options {
 	return o
 }
 
-// Resolve reads the text of the filter function from the source.
-func (e *engine) Resolve(ctx context.Context, s *Spec) (*Spec, error) {
+// Resolve reads the text of the filter function from the source, on behalf of reader.
+func (e *engine) Resolve(ctx context.Context, s *Spec, reader design.Subject) (*Spec, error) {
 	if !s.NeedsFilterText() {
 		return s, nil
 	}
@@ -110,13 +136,13 @@ func (e *engine) Resolve(ctx context.Context, s *Spec) (*Spec, error) {
 	if s.Filter == "_view" {
 		path, kind = s.Query["view"], "views"
 	}
-	design, name, _ := strings.Cut(path, "/")
-	src, closeSource, err := e.peer(s, s.Source, s.SourceProxy)
+	ddoc, name, _ := strings.Cut(path, "/")
+	src, closeSource, err := e.peer(s, s.Source, s.SourceProxy, reader)
 	if err != nil {
 		return nil, err
 	}
 	defer closeSource()
-	text, err := functionText(ctx, src, designPrefix+unescaped(design), kind, unescaped(name))
+	text, err := functionText(ctx, src, designPrefix+unescaped(ddoc), kind, unescaped(name))
 	if err != nil {
 		return nil, redacted(s, err)
 	}

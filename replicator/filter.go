@@ -7,12 +7,11 @@ package replicator
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"iter"
-	"net/url"
 	"slices"
 	"strings"
 
+	"github.com/mangrove-db/mangrove/design"
 	"github.com/mangrove-db/mangrove/document"
 	"github.com/mangrove-db/mangrove/mango"
 	"github.com/mangrove-db/mangrove/revtree"
@@ -33,6 +32,10 @@ type FilterSpec struct {
 	Selector []byte
 	// View names the view of _view as "design/view".
 	View string
+	// Designs has the functions of design documents, and Request is the request object that a filter function is
+	// given, as JSON. They are needed for filters that are functions alone.
+	Designs *design.Cache
+	Request []byte
 }
 
 // FilterFault is a kind of FilterError.
@@ -40,9 +43,8 @@ type FilterFault int
 
 // The kinds of faults.
 const (
-	FaultMalformed   FilterFault = iota // it makes no sense
-	FaultMissing                        // it names what is not there
-	FaultUnsupported                    // it needs what this node cannot do
+	FaultMalformed FilterFault = iota // it makes no sense
+	FaultMissing                      // it names what is not there
 )
 
 // FilterError tells why there is no such filter. Its Reason is in CouchDB's words.
@@ -78,7 +80,7 @@ type finder interface {
 
 // NewFilter makes a filter for changes of the database of the snapshot, in which it looks for the design document that
 // the filter may name; the snapshot is not kept. Errors are of type *FilterError, or storage.ErrNotFound if there is no
-// such design document, or those of reading it.
+// such design document, or those of reading it. A function that fails later does so with a *script.Error.
 func NewFilter(s *storage.Snapshot, spec FilterSpec) (*Filter, error) {
 	f := &Filter{allLeaves: spec.AllLeaves}
 	var err error
@@ -94,12 +96,12 @@ func NewFilter(s *storage.Snapshot, spec FilterSpec) (*Filter, error) {
 		if spec.View == "" {
 			return nil, malformed("`view` filter parameter is not provided.")
 		}
-		err = findFunction(s, spec.View, "views", "`view` must be of the form `designname/viewname`")
+		f.passes, err = newFunctions(s, spec, design.Views)
 	case name[0] == '_':
 		err = malformed("unknown builtin filter name")
 	case strings.Trim(name, "/") == "":
 	default:
-		err = findFunction(s, name, "filters", "`filter` must be of the form `designname/filtername`")
+		f.passes, err = newFunctions(s, spec, design.Filters)
 	}
 	if err != nil {
 		return nil, err
@@ -119,9 +121,19 @@ func (f *Filter) Match(ctx context.Context, s *storage.Snapshot, c *storage.Chan
 	return f.passes.match(ctx, s, c)
 }
 
+// Scripted tells whether the filter runs a function of a design document, so that each change may take its time. Changes
+// gives it many at a time.
+func (f *Filter) Scripted() bool {
+	_, ok := f.passes.(*functions)
+	return ok
+}
+
 // Changes yields changes as storage.Snapshot.Changes does, but may leave out such as cannot pass: where the filter
 // knows the few documents that can, they are looked up instead of walking past everything else.
 func (f *Filter) Changes(ctx context.Context, s *storage.Snapshot, o storage.ChangesOptions) iter.Seq2[storage.Change, error] {
+	if f.Scripted() {
+		return f.passes.(*functions).changes(ctx, s, o)
+	}
 	few, ok := f.passes.(finder)
 	if !ok {
 		return s.Changes(ctx, o)
@@ -320,40 +332,4 @@ func (f *selector) finds(d *document.Document) bool {
 		m.Attachments = f.attachments
 	}
 	return f.compiled.Match(m)
-}
-
-// findFunction looks for a function of a design document: path is "design/name", and kind the member of the design
-// document that holds functions of its kind.
-func findFunction(s *storage.Snapshot, path, kind, usage string) error {
-	parts := strings.FieldsFunc(path, func(r rune) bool { return r == '/' })
-	if len(parts) != 2 {
-		return malformed(usage)
-	}
-	for i, part := range parts {
-		// Names may be escaped once more than the query is, so that they can hold a slash.
-		if plain, err := url.PathUnescape(part); err == nil {
-			parts[i] = plain
-		}
-	}
-	design, name := parts[0], parts[1]
-	row, err := s.Lookup(designPrefix + design)
-	if err != nil {
-		return err
-	}
-	if row.Deleted {
-		return storage.ErrDeleted
-	}
-	doc, err := row.Document()
-	if err != nil {
-		return err
-	}
-	text := doc.Body
-	for _, key := range []string{kind, name} {
-		var object map[string]json.RawMessage
-		if json.Unmarshal(text, &object) != nil || object[key] == nil {
-			return &FilterError{FaultMissing, "missing json key: " + key}
-		}
-		text = object[key]
-	}
-	return &FilterError{FaultUnsupported, "The functions of design documents cannot be run by this node."}
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/mangrove-db/mangrove/document"
+	scripts "github.com/mangrove-db/mangrove/script" // a test's type has its name
 	"github.com/mangrove-db/mangrove/storage"
 )
 
@@ -141,7 +142,6 @@ func TestFilterErrors(t *testing.T) {
 	const (
 		filterUsage = "`filter` must be of the form `designname/filtername`"
 		viewUsage   = "`view` must be of the form `designname/viewname`"
-		functions   = "The functions of design documents cannot be run by this node."
 	)
 	tests := []struct {
 		spec   FilterSpec
@@ -151,30 +151,29 @@ func TestFilterErrors(t *testing.T) {
 		{FilterSpec{Name: "_nosuch"}, FaultMalformed, "unknown builtin filter name"},
 		{FilterSpec{Name: "f"}, FaultMalformed, filterUsage},
 		{FilterSpec{Name: "d/f/g"}, FaultMalformed, filterUsage},
-		{FilterSpec{Name: "/d//f/"}, FaultUnsupported, functions},
 		{FilterSpec{Name: "%64/g%2Fh"}, FaultMissing, "missing json key: g/h"},
 		{FilterSpec{Name: "d/g"}, FaultMissing, "missing json key: g"},
-		{FilterSpec{Name: "d/f"}, FaultUnsupported, functions},
 		{FilterSpec{Name: "_view"}, FaultMalformed, "`view` filter parameter is not provided."},
 		{FilterSpec{Name: "_view", View: "v"}, FaultMalformed, viewUsage},
 		{FilterSpec{Name: "_view", View: "d/w"}, FaultMissing, "missing json key: w"},
-		{FilterSpec{Name: "_view", View: "d/v"}, FaultUnsupported, functions},
 		{FilterSpec{Name: "_selector"}, FaultMalformed, "Selector error: expected a JSON object"},
 		{FilterSpec{Name: "_selector", Selector: []byte(`"x"`)}, FaultMalformed, "Selector error: expected a JSON object"},
 		{FilterSpec{Name: "_selector", Selector: []byte(`{"a":{"$nonsense":1}}`)}, FaultMalformed, "Invalid operator: $nonsense"},
 	}
 	s := snapshot(t, newDB(t, zoo...))
+	designs := newDesigns(scripts.Options{})
 	for _, test := range tests {
+		test.spec.Designs = designs
 		_, err := NewFilter(s, test.spec)
 		var e *FilterError
 		if !errors.As(err, &e) || e.Fault != test.fault || e.Reason != test.reason {
 			t.Errorf("%+v: %v", test.spec, err)
 		}
 	}
-	if _, err := NewFilter(s, FilterSpec{Name: "nosuch/f"}); !errors.Is(err, storage.ErrNotFound) {
+	if _, err := NewFilter(s, FilterSpec{Name: "nosuch/f", Designs: designs}); !errors.Is(err, storage.ErrNotFound) {
 		t.Errorf("no design document: %v", err)
 	}
-	if _, err := NewFilter(s, FilterSpec{Name: "old/f"}); !errors.Is(err, storage.ErrDeleted) {
+	if _, err := NewFilter(s, FilterSpec{Name: "old/f", Designs: designs}); !errors.Is(err, storage.ErrDeleted) {
 		t.Errorf("deleted design document: %v", err)
 	}
 }

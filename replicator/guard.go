@@ -17,7 +17,12 @@ func (e *ForbiddenError) Error() string { return e.Reason }
 type Writer struct {
 	Name  string
 	Roles []string
+	// Admin administers the database.
 	Admin bool
+	// Server administers the server. What a document without user_ctx asks for is done with such rights, so that nobody
+	// else may leave it out: not even who administers the database, as they could in CouchDB, which replicates no
+	// databases of its own by their names and so needs no rights for it.
+	Server bool
 }
 
 // Guard checks a document that is to be written into a replicator database, and puts into it who owns it, unless it
@@ -113,7 +118,7 @@ func (g *guard) user() {
 	text := g.members["user_ctx"]
 	switch strings.Trim(string(text), `"`) {
 	case "", "null", "false", "0":
-		if !g.writer.Admin {
+		if !g.writer.Server {
 			g.forbid("The `user_ctx' property is missing (it is optional for admins only).")
 		}
 		return
@@ -134,7 +139,7 @@ func (g *guard) user() {
 	default:
 		g.forbid("The `user_ctx.name' property must be a non-empty string or null.")
 	}
-	if !g.writer.Admin && name != g.writer.Name {
+	if !g.writer.Server && name != g.writer.Name {
 		g.forbid("The given `user_ctx.name' is not valid")
 	}
 	if user["roles"] == nil {
@@ -145,7 +150,7 @@ func (g *guard) user() {
 		g.forbid("The `user_ctx.roles' property must be an array of strings.")
 	}
 	for _, role := range roles {
-		if !g.writer.Admin && !slices.Contains(g.writer.Roles, role) {
+		if !g.writer.Server && !slices.Contains(g.writer.Roles, role) {
 			g.forbid("Invalid role (`" + role + "') in the `user_ctx'")
 		}
 	}

@@ -8,7 +8,8 @@ import (
 )
 
 var (
-	guardAdmin = Writer{Name: "root", Admin: true}
+	guardAdmin = Writer{Name: "root", Admin: true, Server: true}
+	guardChief = Writer{Name: "ann", Roles: []string{"r"}, Admin: true} // of the database alone
 	guardUser  = Writer{Name: "joe", Roles: []string{"r"}}
 )
 
@@ -47,6 +48,10 @@ func TestGuard(t *testing.T) {
 		{"no user", `{"source":"a","target":"b"}`, guardUser, "The `user_ctx' property is missing (it is optional for admins only)."},
 		{"other user", `{"source":"a","target":"b","user_ctx":{"name":"ann"}}`, guardUser, "The given `user_ctx.name' is not valid"},
 		{"other role", `{"source":"a","target":"b","user_ctx":{"name":"joe","roles":["_admin"]}}`, guardUser, "Invalid role (`_admin') in the `user_ctx'"},
+		{"no user, of the database", `{"source":"a","target":"b"}`, guardChief, "The `user_ctx' property is missing (it is optional for admins only)."},
+		{"other user, of the database", `{"source":"a","target":"b","user_ctx":{"name":"root"}}`, guardChief, "The given `user_ctx.name' is not valid"},
+		{"other role, of the database", `{"source":"a","target":"b","user_ctx":{"name":"ann","roles":["_admin"]}}`, guardChief, "Invalid role (`_admin') in the `user_ctx'"},
+		{"of the database", `{"source":"a","target":"b","user_ctx":{"name":"ann","roles":["r"]},"owner":"joe"}`, guardChief, `{"source":"a","target":"b","user_ctx":{"name":"ann","roles":["r"]},"owner":"joe"}`},
 		{"other owner", `{"source":"a","target":"b","user_ctx":{"name":"joe"},"owner":"ann"}`, guardUser, "Can't update replication documents from other users."},
 	}
 	for _, tt := range tests {

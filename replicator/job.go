@@ -13,8 +13,9 @@ type Job struct {
 	ID string
 	// Database and DocID name the document that asks for it; they are empty for a request.
 	Database, DocID string
-	// User is on whose behalf it runs, for people to see.
-	User string
+	// User and Roles are on whose behalf it runs.
+	User  string
+	Roles []string
 }
 
 // transient tells whether the job goes with the process.

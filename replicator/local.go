@@ -6,9 +6,14 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/mangrove-db/mangrove/design"
 	"github.com/mangrove-db/mangrove/document"
 	"github.com/mangrove-db/mangrove/internal/dbname"
 	"github.com/mangrove-db/mangrove/revtree"
@@ -17,26 +22,46 @@ import (
 
 // Local is a database of this node as a peer. It works on the store directly.
 type Local struct {
-	store *storage.Store
-	name  string
+	store   *storage.Store
+	name    string
+	designs *design.Cache // nil: no function of a design document is run
+	subject design.Subject
+	// accounts, if not nil, makes documents ready to be written into a database of accounts.
+	accounts func(context.Context, *document.Document) error
 }
 
 var _ Peer = (*Local)(nil)
 
-// NewLocal returns the database of that name as a peer. It need not exist yet.
-func NewLocal(store *storage.Store, name string) *Local { return &Local{store, name} }
+// NewLocal returns the database of that name as a peer. It need not exist yet. Its design documents are not asked what
+// may be written, and cannot filter changes.
+func NewLocal(store *storage.Store, name string) *Local { return &Local{store: store, name: name} }
+
+// As returns the peer as a subject sees it whose documents are validated, and whose filters may be functions.
+func (l *Local) As(s design.Subject, designs *design.Cache) *Local {
+	return &Local{store: l.store, name: l.name, designs: designs, subject: s}
+}
 
 // Name returns the database's name.
 func (l *Local) Name() string { return l.name }
 
 func (l *Local) db() (*storage.DB, error) {
 	db, err := l.store.DB(l.name)
+	if err == nil {
+		err = l.permit(db)
+	}
 	return db, l.wrap(err)
 }
 
 func (l *Local) snapshot() (*storage.DB, *storage.Snapshot, error) {
 	db, snap, err := l.store.Snapshot(l.name)
-	return db, snap, l.wrap(err)
+	if err != nil {
+		return nil, nil, l.wrap(err)
+	}
+	if err := l.permit(db); err != nil {
+		snap.Close()
+		return nil, nil, err
+	}
+	return db, snap, nil
 }
 
 func (l *Local) wrap(err error) error {
@@ -55,11 +80,17 @@ func (l *Local) Info(context.Context) (PeerInfo, error) {
 		return PeerInfo{}, err
 	}
 	defer snap.Close()
-	return PeerInfo{UpdateSeq: snap.FormatSeq(snap.Seq()), StartTime: startTime(db), Docs: int64(snap.Docs())}, nil
+	return PeerInfo{UpdateSeq: snap.FormatSeq(snap.Seq()), StartTime: startTime(db), Docs: int64(snap.Docs()), Empty: snap.Seq() == 0}, nil
 }
 
 // Create makes the database unless it is there. The caller has checked its name.
 func (l *Local) Create(ctx context.Context, p CreateParams) error {
+	if _, err := l.store.DB(l.name); err == nil {
+		return nil
+	}
+	if !l.trusted() {
+		return ErrUnauthorized
+	}
 	_, err := l.store.CreateDB(ctx, l.name, storage.DBOptions{Partitioned: p.Partitioned, Q: p.Q, N: p.N})
 	if errors.Is(err, storage.ErrExists) {
 		return nil
@@ -77,7 +108,12 @@ func (l *Local) Changes(ctx context.Context, r ChangesRequest) iter.Seq2[ChangeR
 			more := false
 			if err == nil {
 				last = snap.Seq()
+				err = l.equip(db, &r)
+			}
+			if err == nil {
 				more, err = changesRound(ctx, snap, r, &since, yield)
+			}
+			if snap != nil {
 				snap.Close()
 			}
 			if err != nil {
@@ -97,6 +133,29 @@ func (l *Local) Changes(ctx context.Context, r ChangesRequest) iter.Seq2[ChangeR
 			}
 		}
 	}
+}
+
+// equip gives a filter what functions need.
+func (l *Local) equip(db *storage.DB, r *ChangesRequest) error {
+	f := &r.Filter
+	if f.Designs = l.designs; l.designs == nil || f.Request != nil || f.Name == "" || f.Name[0] == '_' {
+		return nil
+	}
+	security, err := l.designs.Security(db)
+	if err != nil {
+		return err
+	}
+	path := []string{l.name, "_changes"}
+	sent := design.Request{
+		Method: http.MethodGet, Path: path, RequestedPath: path, RawPath: "/" + url.PathEscape(l.name) + "/_changes",
+		Body: "undefined", User: l.subject.AppendContext(nil, l.name), Security: security,
+		Query: []design.Pair{{Name: "filter", Value: f.Name}},
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.Query)) {
+		sent.Query = append(sent.Query, design.Pair{Name: name, Value: r.Query[name]})
+	}
+	f.Request = sent.AppendJSON(nil)
+	return nil
 }
 
 // changesRound yields what a snapshot has behind since, and moves since to the snapshot's end.
@@ -285,14 +344,28 @@ func (l *Local) Store(ctx context.Context, revs []Revision) ([]Refusal, error) {
 	if err != nil {
 		return nil, err
 	}
+	designer, err := l.designer(db)
+	if err != nil {
+		return nil, err
+	}
 	var refusals []Refusal
 	docs := make([]*document.Document, 0, len(revs))
 	for _, r := range revs {
 		if dbname.IsReplicator(l.name) {
-			if err := Guard(r.Doc, Writer{Admin: true}, true); err != nil {
+			if err := Guard(r.Doc, Writer{Admin: true, Server: true}, true); err != nil {
 				refusals = append(refusals, Refusal{r.Doc.ID, r.Doc.Rev, forbidden, err.Error()})
 				continue
 			}
+		}
+		if dbname.IsUsers(l.name) && l.accounts != nil {
+			if err := l.accounts(ctx, r.Doc); err != nil {
+				refusals = append(refusals, Refusal{r.Doc.ID, r.Doc.Rev, forbidden, err.Error()})
+				continue
+			}
+		}
+		if document.IsDesign(r.Doc.ID) && !designer {
+			refusals = append(refusals, Refusal{r.Doc.ID, r.Doc.Rev, forbidden, "You are not a db or server admin."})
+			continue
 		}
 		docs = append(docs, r.Doc)
 		if r.Content == nil {
@@ -302,7 +375,11 @@ func (l *Local) Store(ctx context.Context, revs []Revision) ([]Refusal, error) {
 			return nil, err
 		}
 	}
-	results, err := db.Apply(ctx, storage.Write{Docs: docs, Mode: storage.Replicate})
+	w := storage.Write{Docs: docs, Mode: storage.Replicate}
+	if l.designs != nil {
+		w.Validator = l.designs.Validator(ctx, l.subject)
+	}
+	results, err := db.Apply(ctx, w)
 	if err != nil {
 		return nil, l.wrap(err)
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+
+	"github.com/mangrove-db/mangrove/design"
 )
 
 // ReplicateOptions say how Replicate goes about it.
@@ -25,9 +27,10 @@ func Replicate(ctx context.Context, s *Spec, o ReplicateOptions, p *Progress) (O
 		settings: func() Settings { return Settings{InsecureTLS: o.Insecure} },
 		log:      slog.New(slog.DiscardHandler), agent: o.UserAgent,
 	}
-	s, err := e.Resolve(ctx, s)
+	s, err := e.Resolve(ctx, s, design.Subject{})
 	if err != nil {
 		return Outcome{}, err
 	}
+	defer e.laters.working.Wait() // the process may end with this
 	return e.Run(ctx, Job{Spec: s, ID: s.JobID(commandIdentity)}, p)
 }

@@ -61,6 +61,7 @@ type PeerInfo struct {
 	UpdateSeq string
 	StartTime string // of the database's instance
 	Docs      int64
+	Empty     bool // it has no documents, and no deleted ones either
 }
 
 // CreateParams are the parameters with which a database is created.
@@ -76,6 +77,9 @@ type ChangesRequest struct {
 	Filter     FilterSpec
 	// Query are parameters for a filter function.
 	Query map[string]string
+	// Inline asks for the revisions themselves along with the rows that name them, where those of a row have no
+	// attachments and together at most so many bytes; 0: for none. A peer may leave them out.
+	Inline int
 }
 
 // ChangeRow is the newest change of a document, with those of its leaves that pass the filter.
@@ -83,6 +87,9 @@ type ChangeRow struct {
 	Seq  string
 	ID   string
 	Revs []revtree.ID
+	// Inline, if not nil, is the JSON array of the revisions Revs, as documents with _revisions. Nobody has looked at
+	// it yet.
+	Inline []byte
 }
 
 // DocRevs names revisions of a document.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -17,10 +18,18 @@ const (
 	defaultWorkers            = 20
 	defaultBatchSize          = 500
 	defaultCheckpointInterval = 30 * time.Second
-	// linger is how long a batch that is not full waits for more rows.
-	linger = time.Millisecond
+	// linger is how long a batch that is not full waits for the next row, and longLinger the same where the feed has an
+	// end, which nothing waits for: many small batches cost more than few large ones. After lingers of them it waits no
+	// more.
+	linger     = time.Millisecond
+	longLinger = 10 * time.Millisecond
+	lingers    = 10
+	// maxAhead is how many rows are read ahead of the batches at most.
+	maxAhead = 256
 	// storeBytes is how much of small revisions is gathered before it is written.
 	storeBytes = 4 << 20
+	// longLine is how long the source's first answer takes over a line of which each round trip counts.
+	longLine = 100 * time.Millisecond
 	// stopTime is how long the last checkpoint of a run that was told to stop may take.
 	stopTime = 5 * time.Second
 )
@@ -50,10 +59,15 @@ func Run(ctx context.Context, src, dst Peer, o Options) (Outcome, error) {
 	if err := s.open(ctx); err != nil {
 		return Outcome{}, err
 	}
-	p := &pipeline{session: s, progress: o.Progress, tracker: tracker{through: s.start}}
-	p.progress.begin(s.start)
+	p := &pipeline{session: s, progress: o.Progress}
+	if s.logs[1] == nil {
+		// Whatever the source answers, it begins where it was told to.
+		s.start, p.begun = s.guess, true
+		p.tracker.begin(s.start)
+	}
+	p.progress.begin(s.guess)
 	err := p.run(ctx)
-	if opening := s.opened(); opening != nil {
+	if opening := p.settle(); opening != nil {
 		return Outcome{Stats: p.progress.Stats()}, opening
 	}
 	if ctx.Err() != nil {
@@ -65,7 +79,11 @@ func Run(ctx context.Context, src, dst Peer, o Options) (Outcome, error) {
 		// Also after an error: what has been done need not be done again.
 		saving, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
 		defer cancel()
-		if saveErr := p.checkpoint(saving, through, stats); saveErr != nil && err == nil {
+		save := p.checkpoint
+		if err == nil {
+			save = p.lastCheckpoint
+		}
+		if saveErr := save(saving, through, stats); saveErr != nil && err == nil {
 			err = saveErr
 		}
 	}
@@ -98,11 +116,15 @@ type pipeline struct {
 	progress *Progress
 	tracker  tracker
 	saved    string // sequence of the last checkpoint
+	begun    bool   // it is certain where to read from; the reader's alone
+
+	shared atomic.Bool // others write what this run does into the target, which had nothing at first
+	plain  atomic.Bool // so much of it that revisions are not to be sent along with the feed any more
 }
 
 func (p *pipeline) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	rows := make(chan ChangeRow, p.o.BatchSize)
+	rows := make(chan ChangeRow, min(p.o.BatchSize, maxAhead))
 	batches := make(chan batch)
 	g.Go(func() error {
 		defer close(rows)
@@ -120,44 +142,109 @@ func (p *pipeline) run(ctx context.Context) error {
 			return p.work(ctx, batches)
 		})
 	}
-	done := make(chan struct{})
-	go func() { working.Wait(); close(done) }()
-	g.Go(func() error { return p.keepCheckpoints(ctx, done) })
+	while, done := context.WithCancel(ctx)
+	go func() { working.Wait(); done() }()
+	g.Go(func() error { return p.keepCheckpoints(ctx, while) })
 	return g.Wait()
 }
 
-// read sends changes on as they come.
+// settle is that of the session; where it begins is then also what has been reached.
+func (p *pipeline) settle() error {
+	if err := p.session.settle(); err != nil {
+		return err
+	}
+	if p.tracker.begin(p.start) {
+		p.progress.begin(p.start)
+	}
+	return nil
+}
+
+// read sends changes on as they come. Where the target has nothing, everything up to the present comes with its
+// revisions; what comes later may come from elsewhere, too.
 func (p *pipeline) read(ctx context.Context, rows chan<- ChangeRow) error {
-	r := ChangesRequest{Since: p.start, Continuous: p.o.Continuous, Filter: p.o.Filter, Query: p.o.Query}
-	for row, err := range p.src.Changes(ctx, r) {
-		if err != nil {
+	r := ChangesRequest{Since: p.guess, Filter: p.o.Filter, Query: p.o.Query}
+	for {
+		r.Inline, r.Continuous = 0, p.o.Continuous
+		if p.fresh && !p.plain.Load() {
+			r.Inline, r.Continuous = inlineBytes, false
+		}
+		all, err := p.follow(ctx, &r, rows)
+		switch {
+		case err != nil, all && !p.o.Continuous, all && r.Continuous:
 			return err
+		case all:
+			p.plain.Store(true)
+		}
+	}
+}
+
+// follow reads one feed and moves r.Since along. It reports false if it left off to read from elsewhere, or because no
+// revisions should come with the feed any more.
+func (p *pipeline) follow(ctx context.Context, r *ChangesRequest, rows chan<- ChangeRow) (all bool, err error) {
+	begun := p.begun
+	for row, err := range p.src.Changes(ctx, *r) {
+		if !begun {
+			if moved, err := p.begin(r); moved || err != nil {
+				return false, err
+			}
+			begun = true
+		}
+		if err != nil {
+			return false, err
 		}
 		select {
 		case rows <- row:
 		case <-ctx.Done():
-			return ctx.Err()
+			return false, ctx.Err()
+		}
+		r.Since = row.Seq
+		if r.Inline > 0 && p.plain.Load() {
+			return false, nil
 		}
 	}
-	return ctx.Err()
+	if !begun {
+		if moved, err := p.begin(r); moved || err != nil {
+			return false, err
+		}
+	}
+	return true, ctx.Err()
+}
+
+// begin is called when the feed that was asked for before it was certain from where says something. Nothing of it may
+// be used before it is; it reports whether the feed must be read from elsewhere.
+func (p *pipeline) begin(r *ChangesRequest) (moved bool, err error) {
+	if err := p.settle(); err != nil {
+		return false, err
+	}
+	p.begun = true
+	moved = r.Since != p.start
+	r.Since = p.start
+	return moved, nil
 }
 
 // gather makes batches of changes: full ones while there are enough, smaller ones when no more come.
 func (p *pipeline) gather(ctx context.Context, rows <-chan ChangeRow, batches chan<- batch) error {
-	timer := time.NewTimer(linger)
+	pause := linger
+	if !p.o.Continuous {
+		pause = longLinger
+	}
+	timer := time.NewTimer(pause)
 	defer timer.Stop()
 	for number := 0; ; number++ {
 		b := batch{number: number}
+		size := 0
 		row, ok := <-rows
+		begun := time.Now()
 		for ok {
 			b.seq = row.Seq
 			if row.ID != "" {
 				b.rows = append(b.rows, row)
+				size += len(row.Inline)
 			}
-			if len(b.rows) >= p.o.BatchSize || row.ID == "" && len(rows) == 0 {
+			if len(b.rows) >= p.o.BatchSize || size >= batchBytes || row.ID == "" && len(rows) == 0 || time.Since(begun) > lingers*pause {
 				break
 			}
-			timer.Reset(linger)
+			timer.Reset(pause)
 			select {
 			case row, ok = <-rows:
 				continue
@@ -203,6 +290,10 @@ const (
 // copy brings those revisions of rows to the target that it lacks. A transfer that is interrupted goes on with what is
 // still missing then.
 func (p *pipeline) copy(ctx context.Context, rows []ChangeRow) error {
+	rows, err := p.writeInlined(ctx, rows)
+	if err != nil || len(rows) == 0 {
+		return err
+	}
 	asked := make([]DocRevs, len(rows))
 	n := 0
 	for i, row := range rows {
@@ -249,19 +340,9 @@ func (p *pipeline) transfer(ctx context.Context, wanted []DocRevs) (again []DocR
 	var small []Revision
 	size := 0
 	store := func(revs []Revision) error {
-		refused, err := p.dst.Store(ctx, revs)
-		if err != nil {
-			return err
-		}
-		for _, r := range refused {
-			if r.Name == missingStub {
-				again = append(again, DocRevs{ID: r.ID, Revs: []revtree.ID{r.Rev}})
-				continue
-			}
-			p.progress.failed.Add(1)
-		}
-		p.progress.written.Add(int64(len(revs) - len(refused)))
-		return nil
+		stubs, err := p.store(ctx, revs)
+		again = append(again, stubs...)
+		return err
 	}
 	err = p.src.Fetch(ctx, wanted, func(r Revision) error {
 		switch {
@@ -293,6 +374,23 @@ func (p *pipeline) transfer(ctx context.Context, wanted []DocRevs) (again []DocR
 	return again, err
 }
 
+// store writes revisions. It returns those that must be sent with all their attachments.
+func (p *pipeline) store(ctx context.Context, revs []Revision) (again []DocRevs, err error) {
+	refused, err := p.dst.Store(ctx, revs)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range refused {
+		if r.Name == missingStub {
+			again = append(again, DocRevs{ID: r.ID, Revs: []revtree.ID{r.Rev}})
+			continue
+		}
+		p.progress.failed.Add(1)
+	}
+	p.progress.written.Add(int64(len(revs) - len(refused)))
+	return again, nil
+}
+
 func revisionSize(r *Revision) int64 {
 	n := int64(len(r.Doc.Body))
 	for i := range r.Doc.Attachments {
@@ -303,19 +401,18 @@ func revisionSize(r *Revision) int64 {
 	return n
 }
 
-// keepCheckpoints saves a checkpoint now and then while there is progress, until the workers have ended.
-func (p *pipeline) keepCheckpoints(ctx context.Context, done <-chan struct{}) error {
-	if err := p.opened(); err != nil {
+// keepCheckpoints saves a checkpoint now and then while there is progress, until the workers have ended and while is
+// done.
+func (p *pipeline) keepCheckpoints(ctx, while context.Context) error {
+	if err := p.settle(); err != nil {
 		return err
 	}
 	tick := time.NewTicker(p.o.CheckpointInterval)
 	defer tick.Stop()
-	p.countPending(ctx, p.start)
+	p.countPending(while, p.start)
 	for {
 		select {
-		case <-done:
-			return nil
-		case <-ctx.Done():
+		case <-while.Done():
 			return ctx.Err()
 		case <-tick.C:
 		}
@@ -326,7 +423,7 @@ func (p *pipeline) keepCheckpoints(ctx context.Context, done <-chan struct{}) er
 		if err := p.checkpoint(ctx, through, p.base.plus(p.progress.Stats())); err != nil {
 			return err
 		}
-		p.countPending(ctx, through)
+		p.countPending(while, through)
 	}
 }
 
@@ -334,6 +431,22 @@ func (p *pipeline) checkpoint(ctx context.Context, through string, stats Stats) 
 	if err := p.save(ctx, through, stats); err != nil {
 		return fmt.Errorf("checkpoint: %w", err)
 	}
+	p.saved = through
+	p.progress.checkpointedAt(through)
+	return nil
+}
+
+// lastCheckpoint is the checkpoint of a run that has come to its end. Over a long line the source's part of it is left
+// for later, if somebody sees to it: everything is durable and on record at the target by then, and should the source
+// never hear of it, the next run merely begins where this one did.
+func (p *pipeline) lastCheckpoint(ctx context.Context, through string, stats Stats) error {
+	if p.o.Later == nil || p.o.NoCheckpoints || p.distance < longLine {
+		return p.checkpoint(ctx, through, stats)
+	}
+	if err := p.saveFirst(ctx, through, stats); err != nil {
+		return fmt.Errorf("checkpoint: %w", err)
+	}
+	p.o.Later(func(ctx context.Context) error { return p.saveSecond(ctx, through, stats) })
 	p.saved = through
 	p.progress.checkpointedAt(through)
 	return nil
@@ -352,6 +465,18 @@ type tracker struct {
 	first   int            // the first batch that is not done
 	done    map[int]string // batches that are, with their last sequence
 	through string
+	begun   bool
+}
+
+// begin sets where the first batch begins, unless that is known.
+func (t *tracker) begin(at string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.begun {
+		return false
+	}
+	t.begun, t.through = true, at
+	return true
 }
 
 // finish notes a batch as done and tells whether the end of the done ones has moved.

@@ -176,6 +176,7 @@ func (r *Remote) Info(ctx context.Context) (info PeerInfo, err error) {
 			return err
 		}
 		var hasSeq, hasStart bool
+		deleted := int64(-1)
 		for key, value := range rawMembers(text) {
 			switch string(key) {
 			case "update_seq":
@@ -184,8 +185,13 @@ func (r *Remote) Info(ctx context.Context) (info PeerInfo, err error) {
 				info.StartTime, hasStart = seqText(value), true
 			case "doc_count":
 				info.Docs, _ = strconv.ParseInt(string(value), 10, 64)
+			case "doc_del_count":
+				if n, err := strconv.ParseInt(string(value), 10, 64); err == nil {
+					deleted = n
+				}
 			}
 		}
+		info.Empty = info.Docs == 0 && deleted == 0
 		if !hasSeq || !hasStart {
 			return fmt.Errorf("%w %s: the answer is not that of a database", ErrNoDatabase, r.name)
 		}

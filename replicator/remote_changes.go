@@ -1,6 +1,7 @@
 package replicator
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +21,10 @@ const maxRow = 16 << 20
 
 // heartbeats is how many heartbeats fit the time after which a silent feed counts as dead.
 const heartbeats = 3
+
+// inlineParam is the parameter of a feed of changes by which a Mangrove sends revisions along with the rows that name
+// them. Other servers ignore it, as they do with all that they do not know.
+const inlineParam = "inline_revs"
 
 // Changes reads the feed of changes. Where the line breaks it goes on by itself after the last row it has yielded, and
 // gives up when that has failed as often as the options allow without a row in between. A continuous feed that the
@@ -126,6 +131,10 @@ func (f *feed) question() *request {
 	case "_view":
 		query.Set("view", filter.View)
 	}
+	query.Del(inlineParam)
+	if f.request.Inline > 0 {
+		query.Set(inlineParam, strconv.Itoa(f.request.Inline))
+	}
 	q.query = query.Encode()
 	return q
 }
@@ -218,12 +227,18 @@ func (f *feed) row(text []byte) error {
 			row.ID, named = rawString(value)
 		case "changes":
 			changes = value
+		case "revisions":
+			// What is larger than what was asked for is not kept, and got otherwise.
+			if len(value) <= f.request.Inline {
+				row.Inline = value
+			}
 		case "last_seq":
 			last = value
 		case "error":
 			fault = value
 		}
 	}
+	row.Inline = bytes.Clone(row.Inline)
 	switch {
 	case named && row.ID != "" && changes != nil:
 	case last != nil:

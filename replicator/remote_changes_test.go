@@ -86,6 +86,7 @@ func TestChangesRequests(t *testing.T) {
 			ChangesRequest{Filter: FilterSpec{Name: "d/f"}, Query: map[string]string{"x": "ä b", "since": "99", "timeout": "1"}},
 			"GET feed=normal&filter=d%2Ff&heartbeat=10000&since=0&style=main_only&x=%C3%A4+b", "",
 		},
+		{ChangesRequest{Inline: 9, Query: map[string]string{"inline_revs": "5"}}, "GET feed=normal&heartbeat=10000&inline_revs=9&since=0&style=main_only", ""},
 		{ChangesRequest{Filter: FilterSpec{Name: "_view", View: "d/v"}}, "GET feed=normal&filter=_view&heartbeat=10000&since=0&style=main_only&view=d%2Fv", ""},
 	} {
 		s := newScript(t, func(w http.ResponseWriter, r *http.Request) {
@@ -256,12 +257,21 @@ func FuzzChangesStream(f *testing.F) {
 	}
 	f.Add([]byte(`{"results":[{"seq":[1,"\\\""],"id":"\u00e9","changes":[{"rev":"1-x"}]}],"last_seq":null}`), false)
 	f.Add([]byte("\n{\"error\":\"x\"}"), true)
+	f.Add([]byte(`{"results":[{"seq":1,"id":"a","changes":[{"rev":"1-x"}],"revisions":[{"_id":"a","_rev":"1-x"}]}],"last_seq":1}`), false)
+	f.Add([]byte(`{"results":[{"seq":1,"id":"a","changes":[{"rev":"1-x"},{"rev":"1-y"}],"revisions":[{"_id":"a","_rev":"1-x"},{"_id":"a","_rev":"1-y"}]}]}`), false)
 	f.Fuzz(func(t *testing.T, text []byte, continuous bool) {
 		r := &Remote{c: &client{base: &url.URL{}}}
 		var rows []ChangeRow
-		fd := &feed{r: r, since: "0", request: ChangesRequest{Continuous: continuous}, yield: func(row ChangeRow, err error) bool {
+		fd := &feed{r: r, since: "0", request: ChangesRequest{Continuous: continuous, Inline: 1000}, yield: func(row ChangeRow, err error) bool {
 			if err != nil || row.ID != "" && len(row.Revs) == 0 || row.Seq == "" && row.ID == "" {
 				t.Errorf("%+v, %v", row, err)
+			}
+			if revs, ok := inlined(&row); ok {
+				for i, rev := range revs {
+					if rev.Doc.ID != row.ID || rev.Doc.Rev != row.Revs[i] || len(rev.Doc.Attachments) > 0 || len(revs) != len(row.Revs) {
+						t.Errorf("%+v brings %+v", row, rev.Doc)
+					}
+				}
 			}
 			rows = append(rows, row)
 			return true

@@ -136,7 +136,7 @@ func TestRemoteCredentials(t *testing.T) {
 		{Headers: headers},
 	} {
 		info, err := s.remote(o).Info(t.Context())
-		if err != nil || info != (PeerInfo{"3-x", "0", 7}) {
+		if err != nil || info != (PeerInfo{UpdateSeq: "3-x", StartTime: "0", Docs: 7}) {
 			t.Errorf("%+v, %v", info, err)
 		}
 	}

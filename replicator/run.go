@@ -1,6 +1,7 @@
 package replicator
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,6 +27,10 @@ type Options struct {
 	CheckpointInterval time.Duration // 0: 30 s
 	Workers            int           // batches that are copied at the same time; 0: 20
 	BatchSize          int           // changes of a batch; 0: 500
+
+	// Later, if it is not nil, takes the last step of a run that may be done when Run has returned: it can take seconds,
+	// and should be over before the next run with the same ID begins. Both peers are still used by it.
+	Later func(step func(context.Context) error)
 
 	// Progress, if it is not nil, is kept up to date.
 	Progress *Progress

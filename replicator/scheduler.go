@@ -6,12 +6,14 @@ import (
 	"math/rand/v2"
 	"sync"
 	"time"
+
+	"github.com/mangrove-db/mangrove/design"
 )
 
 // Runner runs replications for a Scheduler.
 type Runner interface {
 	// Resolve reads what a Spec lacks for its id, which is the text of its filter function, and returns the Spec with it.
-	Resolve(ctx context.Context, s *Spec) (*Spec, error)
+	Resolve(ctx context.Context, s *Spec, reader design.Subject) (*Spec, error)
 	// JobID returns the id of a Spec that lacks nothing for it.
 	JobID(s *Spec) string
 	// Run replicates until it is done, or ctx is.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"math/rand/v2"
 	"time"
+
+	"github.com/mangrove-db/mangrove/design"
 )
 
 // startGap is how far apart jobs begin that are started together.
@@ -48,7 +50,7 @@ func (s *Scheduler) execute(ctx context.Context, j *job, r *run) (Outcome, error
 	work := j.Job
 	s.mu.Unlock()
 	if work.ID == "" {
-		spec, err := s.runner.Resolve(ctx, work.Spec)
+		spec, err := s.runner.Resolve(ctx, work.Spec, design.Subject{Name: work.User, Roles: work.Roles})
 		if err != nil {
 			return Outcome{}, err
 		}

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/mangrove-db/mangrove/design"
 )
 
 var errBroken = errors.New("the line to joe:secret is broken")
@@ -27,7 +29,9 @@ type stage struct {
 
 func (st *stage) JobID(s *Spec) string { return s.JobID("node") }
 
-func (st *stage) Resolve(_ context.Context, s *Spec) (*Spec, error) { return st.resolve(s) }
+func (st *stage) Resolve(_ context.Context, s *Spec, _ design.Subject) (*Spec, error) {
+	return st.resolve(s)
+}
 
 func (st *stage) Run(ctx context.Context, j Job, _ *Progress) (Outcome, error) {
 	st.mu.Lock()

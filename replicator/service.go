@@ -6,17 +6,24 @@ import (
 	"sync"
 	"time"
 
+	"github.com/mangrove-db/mangrove/auth"
+	"github.com/mangrove-db/mangrove/design"
+	"github.com/mangrove-db/mangrove/document"
 	"github.com/mangrove-db/mangrove/storage"
 )
 
 // ServiceOptions are what a Service is made of. All but Logger are required.
 type ServiceOptions struct {
 	Store *storage.Store
+	// Designs has the functions of the design documents of this node's databases.
+	Designs *design.Cache
 	// Settings are asked for whenever they are needed, so that they may change.
 	Settings func() Settings
 	// UserAgent is how the node calls itself to others.
 	UserAgent string
-	Logger    *slog.Logger
+	// Accounts, if not nil, makes documents ready to be written into a database of accounts.
+	Accounts func(context.Context, *document.Document) error
+	Logger   *slog.Logger
 }
 
 // Service replicates for a node: what documents of its replicator databases ask for, and what requests do.
@@ -31,7 +38,7 @@ func NewService(o ServiceOptions) *Service {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	e := &engine{store: o.Store, settings: o.Settings, log: o.Logger, agent: o.UserAgent}
+	e := &engine{store: o.Store, designs: o.Designs, settings: o.Settings, log: o.Logger, agent: o.UserAgent, accounts: o.Accounts}
 	s := &Service{engine: e, scheduler: NewScheduler(e, o.Settings, o.Logger)}
 	s.documents = &documents{engine: e, scheduler: s.scheduler, followed: map[string]bool{}}
 	return s
@@ -44,24 +51,29 @@ func (s *Service) Serve(ctx context.Context) {
 	working.Go(func() { s.documents.serve(ctx) })
 	s.scheduler.Serve(ctx)
 	working.Wait()
+	s.engine.laters.working.Wait()
 }
 
 // Start begins a replication on behalf of a user, or finds that it is going on already.
-func (s *Service) Start(ctx context.Context, spec *Spec, user string) (*Ticket, error) {
-	spec, err := s.engine.Resolve(ctx, spec)
+func (s *Service) Start(ctx context.Context, spec *Spec, user auth.Principal) (*Ticket, error) {
+	spec, err := s.engine.Resolve(ctx, spec.By(user), design.Subject{Name: user.Name, Roles: user.Roles})
 	if err != nil {
 		return nil, err
 	}
-	return s.scheduler.Add(Job{Spec: spec, ID: s.engine.JobID(spec), User: user})
+	return s.scheduler.Add(Job{Spec: spec, ID: s.engine.JobID(spec), User: user.Name, Roles: user.Roles})
 }
 
-// Cancel ends the replication that spec names or describes, and returns its id. It tells whether there was one.
-func (s *Service) Cancel(ctx context.Context, spec *Spec) (id string, found bool, err error) {
+// Cancel ends the replication that spec names or describes, and returns its id. It tells whether there was one. A user
+// who is no server administrator finds none but their own.
+func (s *Service) Cancel(ctx context.Context, spec *Spec, user auth.Principal) (id string, found bool, err error) {
 	if id = spec.CancelID; id == "" {
-		if spec, err = s.engine.Resolve(ctx, spec); err != nil {
+		if spec, err = s.engine.Resolve(ctx, spec.By(user), design.Subject{Name: user.Name, Roles: user.Roles}); err != nil {
 			return "", false, err
 		}
 		id = s.engine.JobID(spec)
+	}
+	if job, ok := s.scheduler.Job(id); ok && !user.Admin() && job.User != user.Name {
+		return id, false, nil
 	}
 	return id, s.scheduler.Remove(id), nil
 }

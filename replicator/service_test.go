@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mangrove-db/mangrove/auth"
+	"github.com/mangrove-db/mangrove/design"
 	"github.com/mangrove-db/mangrove/document"
 	"github.com/mangrove-db/mangrove/revtree"
 	"github.com/mangrove-db/mangrove/storage"
@@ -278,7 +280,7 @@ func TestRequests(t *testing.T) {
 	o.fill(2)
 	replicate := func(text string) (Outcome, error) {
 		t.Helper()
-		ticket, err := o.service.Start(t.Context(), mustSpec(t, text), "joe")
+		ticket, err := o.service.Start(t.Context(), mustSpec(t, text), auth.Principal{Name: "joe"})
 		if err != nil {
 			return Outcome{}, err
 		}
@@ -311,7 +313,7 @@ func TestRequests(t *testing.T) {
 	}
 
 	text := `{"source":"a","target":"b","continuous":true}`
-	ticket, err := o.service.Start(t.Context(), mustSpec(t, text), "joe")
+	ticket, err := o.service.Start(t.Context(), mustSpec(t, text), auth.Principal{Name: "joe"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -319,11 +321,36 @@ func TestRequests(t *testing.T) {
 		t.Errorf("%+v", st)
 	}
 	cancel := strings.Replace(text, "{", `{"cancel":true,`, 1)
-	if id, found, err := o.service.Cancel(t.Context(), mustSpec(t, cancel)); id != ticket.ID || !found || err != nil {
+	if id, found, err := o.service.Cancel(t.Context(), mustSpec(t, cancel), auth.Principal{Name: "ann"}); found || err != nil {
+		t.Error("the job of another was ended", id, err)
+	}
+	if id, found, err := o.service.Cancel(t.Context(), mustSpec(t, cancel), auth.Principal{Name: "joe"}); id != ticket.ID || !found || err != nil {
 		t.Error(id, found, err)
 	}
-	if _, found, err := o.service.Cancel(t.Context(), mustSpec(t, `{"cancel":true,"id":"`+ticket.ID+`"}`)); found || err != nil {
+	if _, found, err := o.service.Cancel(t.Context(), mustSpec(t, `{"cancel":true,"id":"`+ticket.ID+`"}`), auth.Principal{Roles: []string{auth.AdminRole}}); found || err != nil {
 		t.Error(found, err)
+	}
+}
+
+// TestUsersShareNoJobs: who asks for what another has asked for has a job, and a checkpoint, of their own; what a request
+// says of a user does not count.
+func TestUsersShareNoJobs(t *testing.T) {
+	o := newOffice(t)
+	const text = `{"source":"a","target":"b","continuous":true,"user_ctx":{"name":"ann","roles":["_admin"]}}`
+	seen := map[string]string{}
+	for _, user := range []auth.Principal{{Name: "joe"}, {Name: "joe", Roles: []string{"r"}}, {Name: "ann"}, {Name: "root", Roles: []string{auth.AdminRole}}} {
+		ticket, err := o.service.Start(t.Context(), mustSpec(t, text), user)
+		if err != nil {
+			t.Fatal(err)
+		}
+		st, ok := o.service.Job(ticket.ID)
+		if who := seen[ticket.ID]; who != "" || !ok || st.User != user.Name {
+			t.Errorf("%+v has the job of %q: %+v", user, who, st)
+		}
+		seen[ticket.ID] = user.Name
+	}
+	if id := mustSpec(t, `{"source":"a","target":"b","continuous":true}`).JobID(o.store.UUID()); seen[id] != "root" {
+		t.Error("an administrator's request and document have different jobs")
 	}
 }
 
@@ -335,7 +362,7 @@ func TestResolveReadsFilterText(t *testing.T) {
 		`{"source":"a","target":"b","filter":"_view","query_params":{"view":"d/v"}}`: `{"map":"two"}`,
 		`{"source":"a","target":"b","filter":"_design"}`:                             "",
 	} {
-		s, err := o.service.engine.Resolve(t.Context(), mustSpec(t, text))
+		s, err := o.service.engine.Resolve(t.Context(), mustSpec(t, text), design.Subject{})
 		if err != nil || s.FilterText != want {
 			t.Errorf("%s: %+v %v", text, s, err)
 		}

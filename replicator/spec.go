@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mangrove-db/mangrove/auth"
 	"github.com/mangrove-db/mangrove/document"
 )
 
@@ -44,12 +45,22 @@ type Spec struct {
 	Connections        int // http_connections
 	Retries            *int
 
-	// User is the name in user_ctx.
-	User string
+	// ByUser tells that user_ctx was given, and User and Roles are those in it. Documents without it are an
+	// administrator's. Of a request, which speaks for nobody but who sends it, they are the sender's: see By.
+	ByUser bool
+	User   string
+	Roles  []string
 
 	// Cancel asks that the replication be ended; if CancelID is given, the one of that id.
 	Cancel   bool
 	CancelID string
+}
+
+// By returns the Spec as one of a user, whatever its user_ctx says.
+func (s *Spec) By(user auth.Principal) *Spec {
+	own := *s
+	own.ByUser, own.User, own.Roles = true, user.Name, user.Roles
+	return &own
 }
 
 // SpecError tells what is wrong with a Spec, in CouchDB's words. It never holds a credential.
@@ -109,8 +120,8 @@ func (p *specParser) parse() *Spec {
 		CheckpointInterval: p.duration("checkpoint_interval"),
 		Since:              p.since(),
 		CreateParams:       p.createParams(),
-		User:               p.user(),
 	}
+	p.user(s)
 	if p.has("retries_per_request") {
 		n := p.number("retries_per_request", 0, mostRetries)
 		s.Retries = &n
@@ -220,15 +231,21 @@ func (p *specParser) createParams() CreateParams {
 	return c
 }
 
-func (p *specParser) user() string {
-	var user struct{ Name *string }
-	if p.has("user_ctx") && json.Unmarshal(p.members["user_ctx"], &user) != nil {
+func (p *specParser) user(s *Spec) {
+	if s.ByUser = p.has("user_ctx"); !s.ByUser {
+		return
+	}
+	// Members count by their exact names: Guard has not looked at "Roles".
+	var user map[string]json.RawMessage
+	bad := json.Unmarshal(p.members["user_ctx"], &user) != nil
+	for name, to := range map[string]any{"name": &s.User, "roles": &s.Roles} {
+		if text, ok := user[name]; ok && json.Unmarshal(text, to) != nil {
+			bad = true
+		}
+	}
+	if bad {
 		p.fail("parameter `user_ctx` must be a JSON object")
 	}
-	if user.Name == nil {
-		return ""
-	}
-	return *user.Name
 }
 
 // filter reads what narrows the replication down.

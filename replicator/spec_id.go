@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/mangrove-db/mangrove/auth"
 )
 
 // NeedsFilterText tells whether the id depends on the text of a function at the source, which is then to be put into
@@ -19,7 +21,8 @@ func (s *Spec) NeedsFilterText() bool {
 }
 
 // ID names the replication's checkpoints: 32 hex digits that are the same whenever the node replicates the same things
-// between the same databases. Passwords, http or https, and options that only say how fast things go do not matter.
+// between the same databases on behalf of the same user. Passwords, http or https, and options that only say how fast
+// things go do not matter.
 func (s *Spec) ID(nodeUUID string) string {
 	h := fingerprint{sha256.New()}
 	h.add("1", nodeUUID)
@@ -34,6 +37,12 @@ func (s *Spec) ID(nodeUUID string) string {
 	case s.Filter != "":
 		h.add("filter", s.Filter, s.FilterText)
 		h.pairs(s.Query)
+	}
+	if s.ByUser && !slices.Contains(s.Roles, auth.AdminRole) {
+		// What a user may not do is left out, and what is said of a user's job is no other's business: nobody shares a
+		// job, or its checkpoints, with others. Administrators share theirs, who may do everything.
+		h.add("user", s.User)
+		h.add(slices.Sorted(slices.Values(s.Roles))...)
 	}
 	if s.WinningRevsOnly {
 		h.add("winning_revs_only")

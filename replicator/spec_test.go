@@ -34,7 +34,7 @@ func TestParseSpec(t *testing.T) {
 			Spec{
 				Source: remote, Target: Endpoint{Name: "b"}, Continuous: true, CreateTarget: true, CreateParams: CreateParams{Q: 3, N: 1, Partitioned: true},
 				WinningRevsOnly: true, Since: "5-x", UseCheckpoints: &no, UseBulkGet: &yes, CheckpointInterval: 1500 * time.Millisecond,
-				ConnectionTimeout: 2 * time.Second, Workers: 2, BatchSize: mostBatch, Connections: 3, Retries: &none, User: "joe",
+				ConnectionTimeout: 2 * time.Second, Workers: 2, BatchSize: mostBatch, Connections: 3, Retries: &none, ByUser: true, User: "joe", Roles: []string{},
 			},
 		},
 		{

@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 
+	"github.com/mangrove-db/mangrove/auth"
+	"github.com/mangrove-db/mangrove/design"
+	"github.com/mangrove-db/mangrove/document"
 	"github.com/mangrove-db/mangrove/internal/dbname"
 	"github.com/mangrove-db/mangrove/replicator"
 	"github.com/mangrove-db/mangrove/storage"
@@ -28,12 +31,20 @@ func createSystemDatabases(ctx context.Context, store *storage.Store, logger *sl
 			return fmt.Errorf("creating the database %s: %w", name, err)
 		}
 	}
+	if err := auth.PrepareUsers(ctx, store); errors.Is(err, storage.ErrNoSpace) || errors.Is(err, storage.ErrNoDatabase) {
+		logger.Warn("the rules of the database of accounts could not be written", "error", err)
+	} else if err != nil {
+		return err
+	}
 	return nil
 }
 
-func newReplications(o Options, store *storage.Store) *replicator.Service {
+func newReplications(o Options, store *storage.Store, designs *design.Cache, accounts *auth.Authenticator) *replicator.Service {
 	return replicator.NewService(replicator.ServiceOptions{
-		Store: store, Logger: o.Logger, UserAgent: "Mangrove-Replicator/" + o.Version,
+		Store: store, Designs: designs, Logger: o.Logger, UserAgent: "Mangrove-Replicator/" + o.Version,
+		Accounts: func(ctx context.Context, d *document.Document) error {
+			return accounts.PrepareUser(ctx, d, auth.Principal{}, true)
+		},
 		Settings: func() replicator.Settings {
 			c := o.Config.Snapshot().Replicator
 			return replicator.Settings{

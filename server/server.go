@@ -5,7 +5,7 @@
 // checkpoints and end, while the node still answers, because it may be the other
 // side of its own; feeds are told to end, so that the connections become idle; the
 // listener closes and requests under way finish; the store flushes and closes
-// last.
+// last. Indexes stay where they have got to, and go on from there.
 package server
 
 import (
@@ -14,20 +14,20 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"time"
 
 	"github.com/mangrove-db/mangrove/api"
 	"github.com/mangrove-db/mangrove/auth"
 	"github.com/mangrove-db/mangrove/config"
+	"github.com/mangrove-db/mangrove/design"
 	"github.com/mangrove-db/mangrove/storage"
 )
 
 const (
 	// headerTimeout is how long a client may take to send a request's head.
-	// Bodies and answers have no limit of time: an upload may be slow and a
-	// feed never ends.
+	// Bodies and answers have no limit of time, as an upload may be slow and a
+	// feed never ends; but something must come, or be taken: see config.Limits.
 	headerTimeout = 30 * time.Second
 	// idleTimeout is how long a connection may wait for its next request.
 	idleTimeout = 3 * time.Minute
@@ -66,6 +66,7 @@ func Run(ctx context.Context, o Options) (err error) {
 		o.Notices = io.Discard
 	}
 	settings := o.Config.Snapshot()
+	limitMemory(settings.Limits.Memory, o.Logger)
 	store, err := storage.Open(storage.Options{Path: settings.DataDir, Memory: settings.Memory, Logger: o.Logger})
 	if errors.Is(err, storage.ErrLocked) {
 		return fmt.Errorf("%w; is another node running? Stop it, or choose another directory with --data", err)
@@ -82,20 +83,34 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err := createSystemDatabases(ctx, store, o.Logger); err != nil {
 		return err
 	}
-	replications := newReplications(o, store)
+	scripts := newScripts(o)
+	designs := design.NewCache(scripts, func() []byte { return []byte(auth.ClosedSecurity) })
+	views := newViews(o, store, scripts)
+	accounts := auth.New(auth.Options{Config: o.Config, Store: store, Logger: o.Logger})
+	defer accounts.Close()
+	replications := newReplications(o, store, designs, accounts)
+	gate := &gate{limits: func() config.Limits { return o.Config.Snapshot().Limits }}
 	node := api.New(api.Options{
-		Store: store, Config: o.Config, Auth: auth.New(o.Config), Logger: o.Logger, Version: o.Version,
-		Replications: replications,
+		Store: store, Config: o.Config, Auth: accounts, Logger: o.Logger, Version: o.Version,
+		Replications: replications, Designs: designs, Scripts: scripts, Views: views,
+		Connections: gate.connections,
 	})
 	defer node.Close()
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", settings.Address())
+	endpoints, err := listen(ctx, &settings.Settings, node, node.Metrics(), o.Logger)
 	if err != nil {
-		return fmt.Errorf("cannot listen: %w", err)
+		return err
 	}
-	o.Logger.Info("listening", "addr", listener.Addr().String(), "data", settings.DataDir, "version", o.Version)
+	o.Logger.Info("listening", "addr", endpoints[0].Addr().String(), "data", settings.DataDir, "version", o.Version)
+	for _, e := range endpoints[1:] {
+		o.Logger.Info("also listening", "addr", e.Addr().String(), "tls", e.tls != nil)
+	}
+	_, stopPerUser := background(ctx, (&perUser{config: o.Config, store: store, log: o.Logger}).serve)
+	defer stopPerUser()
+	_, stopIndexing := background(ctx, views.Serve)
+	defer stopIndexing()
 	working, stop := background(ctx, replications.Serve)
 	defer stop()
-	return serve(ctx, listener, node, working, settings.MaxURILength, o.Logger)
+	return serve(ctx, endpoints, node, gate, working, settings.MaxURILength, o.Logger)
 }
 
 // background runs a function until ctx is done or stop is called, which waits
@@ -117,43 +132,14 @@ type handler interface {
 	Close()
 }
 
-// serve answers requests on l until ctx is done and working is closed, then lets
-// those under way finish. It closes l.
-func serve(ctx context.Context, l net.Listener, h handler, working <-chan struct{}, maxURI int, logger *slog.Logger) error {
-	server := &http.Server{
-		Handler:           h,
-		ReadHeaderTimeout: headerTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    headerBytes + maxURI,
-		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
-	}
-	failed := make(chan error, 1)
-	go func() { failed <- server.Serve(l) }()
-	select {
-	case err := <-failed:
-		return fmt.Errorf("serving: %w", err)
-	case <-ctx.Done():
-	}
-	logger.Info("stopping")
-	<-working
-	h.Close()
-	// The context that asked for the stop is over; the deadline is a new one.
-	deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
-	defer cancel()
-	if err := server.Shutdown(deadline); err != nil {
-		logger.Warn("requests were cut off", "after", stopTimeout)
-		server.Close()
-	}
-	<-failed
-	logger.Info("stopped")
-	return nil
-}
-
 // prepareAdmins makes sure there is an administrator, and tells of it.
 func prepareAdmins(o Options) error {
 	prepared, err := auth.PrepareAdmins(o.Config, o.Admin)
 	if err != nil {
 		return err
+	}
+	if err := auth.PrepareSecret(o.Config); err != nil {
+		return fmt.Errorf("the secret of cookies: %w", err)
 	}
 	for name, err := range prepared.Unwritten {
 		o.Logger.Warn("administrator's hashed password could not be written", "name", name, "error", err)

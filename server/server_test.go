@@ -209,7 +209,9 @@ func TestStopEndsFeeds(t *testing.T) {
 	f := newFeed()
 	ctx, stop := context.WithCancel(t.Context())
 	served := make(chan error, 1)
-	go func() { served <- serve(ctx, l, f, closedChannel(), 1000, slog.New(slog.DiscardHandler)) }()
+	go func() {
+		served <- serve(ctx, []endpoint{{Listener: l, handler: f}}, f, nil, closedChannel(), 1000, slog.New(slog.DiscardHandler))
+	}()
 	go func() { <-f.began; stop() }()
 	if status, body := get(t, "http://"+l.Addr().String(), "", ""); status != http.StatusOK || body != "first\nlast\n" {
 		t.Errorf("%d %q", status, body)
@@ -225,7 +227,7 @@ func TestListenerFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.Close()
-	if err := serve(t.Context(), l, newFeed(), closedChannel(), 0, slog.New(slog.DiscardHandler)); err == nil {
+	if err := serve(t.Context(), []endpoint{{Listener: l, handler: newFeed()}}, newFeed(), nil, closedChannel(), 0, slog.New(slog.DiscardHandler)); err == nil {
 		t.Error("no error")
 	}
 }

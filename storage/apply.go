@@ -31,6 +31,8 @@ const (
 type Write struct {
 	Docs []*document.Document
 	Mode Mode
+	// Validator, if it is not nil, is asked before documents other than design documents are written.
+	Validator Validator
 }
 
 // Result tells what became of one document of a Write.
@@ -44,7 +46,15 @@ type Result struct {
 // document is atomic by itself, the batch is not. The error is set if the writes could not be tried or not be made
 // durable; then no result counts.
 func (db *DB) Apply(ctx context.Context, w Write) ([]Result, error) {
-	r, err := db.submit(w)
+	if w.Validator != nil {
+		return db.applyValid(ctx, w)
+	}
+	return db.write(ctx, w, func(int) verdict { return verdict{} })
+}
+
+// write is Apply without asking the Validator. The verdict on each document says what the writer has to check.
+func (db *DB) write(ctx context.Context, w Write, verdicts func(i int) verdict) ([]Result, error) {
+	r, err := db.submit(w, verdicts)
 	if err != nil {
 		return nil, err
 	}
@@ -58,13 +68,24 @@ func (db *DB) Apply(ctx context.Context, w Write) ([]Result, error) {
 	}
 }
 
-// ApplyLater takes documents to be written soon, without telling what became of them. Commit waits for them.
-func (db *DB) ApplyLater(w Write) error {
-	_, err := db.submit(w)
+// ApplyLater takes documents to be written soon, without telling what became of them. Commit waits for them. Where
+// documents are validated it waits itself; rules that come while the documents wait do not count for them.
+func (db *DB) ApplyLater(ctx context.Context, w Write) error {
+	if w.Validator != nil {
+		rules, _, err := db.rules(ctx, w.Validator)
+		if err != nil {
+			return err
+		}
+		if rules != nil {
+			_, err := db.applyValid(ctx, w)
+			return err
+		}
+	}
+	_, err := db.submit(w, func(int) verdict { return verdict{} })
 	return err
 }
 
-func (db *DB) submit(w Write) (*request, error) {
+func (db *DB) submit(w Write, verdicts func(i int) verdict) (*request, error) {
 	if err := db.gone(); err != nil {
 		return nil, err
 	}
@@ -85,7 +106,7 @@ func (db *DB) submit(w Write) (*request, error) {
 		docs[i] = *d
 		docs[i].Attachments = slices.Clone(d.Attachments)
 		r.results[i].ID = d.ID
-		items[i] = item{doc: &docs[i], parent: d.Rev, attachments: slices.Clone(d.Attachments), body: compressBody(d.Body), mode: w.Mode, request: r, result: &r.results[i]}
+		items[i] = item{doc: &docs[i], parent: d.Rev, attachments: slices.Clone(d.Attachments), body: compressBody(d.Body), mode: w.Mode, verdict: verdicts(i), request: r, result: &r.results[i]}
 	}
 	r.pending.Store(int64(len(items)))
 	if len(items) == 0 {
@@ -105,6 +126,7 @@ type item struct {
 	attachments []document.Attachment // likewise
 	body        compressed
 	mode        Mode
+	verdict     verdict
 	request     *request
 	result      *Result
 }
@@ -122,6 +144,11 @@ type batch struct {
 	tx    kv.Tx
 	state state
 	ranks rankChanges
+
+	generation struct { // of the design documents
+		number        uint64
+		read, changed bool
+	}
 }
 
 // put writes one document. Its refusal is a result; an error ends the transaction.
@@ -133,7 +160,7 @@ func (b *batch) put(it *item) error {
 	switch {
 	case err == nil:
 		*it.result = Result{ID: it.doc.ID, Rev: it.doc.Rev}
-	case errors.Is(err, ErrConflict), errors.As(err, &stub), errors.Is(err, errRefused):
+	case errors.Is(err, ErrConflict), errors.As(err, &stub), errors.Is(err, errRefused), err == errUnsettled:
 		*it.result = Result{ID: it.doc.ID, Rev: it.doc.Rev, Err: err}
 	default:
 		return err
@@ -160,11 +187,7 @@ func (b *batch) place(it *item) error {
 		if err := b.resolveStubs(&old, d, revtree.Path{Start: parent.Gen, Hashes: []string{parent.Hash}}); err != nil {
 			return err
 		}
-		for i := range d.Attachments {
-			if a := &d.Attachments[i]; a.Data != nil || a.Follows || a.RevPos == 0 {
-				a.RevPos = parent.Gen + 1
-			}
-		}
+		placeNew(d, parent.Gen+1)
 		rev, err := d.NextRev()
 		if err != nil {
 			return fmt.Errorf("%w: %w", errRefused, err)
@@ -186,7 +209,21 @@ func (b *batch) place(it *item) error {
 			return err
 		}
 	}
+	if settled, err := b.settled(it, &old, path); err != nil {
+		return err
+	} else if !settled {
+		return errUnsettled
+	}
 	return b.graft(it, &old, path)
+}
+
+// placeNew gives the attachments that come with an edit their position.
+func placeNew(d *document.Document, generation int) {
+	for i := range d.Attachments {
+		if a := &d.Attachments[i]; a.Data != nil || a.Follows || a.RevPos == 0 {
+			a.RevPos = generation
+		}
+	}
 }
 
 // lengthen takes over what a revision that is there already brings of its history beyond what the tree knows: it may
@@ -271,17 +308,12 @@ func (b *batch) parent(old *docState, d *document.Document) (revtree.ID, error) 
 	return d.Rev, nil
 }
 
-// resolveStubs gives stubs the content that the nearest ancestor on path has under their name. A stub that says which
-// generation it is of must say what the ancestor does: otherwise it means other content.
+// resolveStubs gives stubs the content that the nearest ancestor on path has under their name.
 func (b *batch) resolveStubs(old *docState, d *document.Document, path revtree.Path) error {
-	stubs := false
-	for i := range d.Attachments {
-		stubs = stubs || d.Attachments[i].Stub
-	}
-	if !stubs {
+	if !slices.ContainsFunc(d.Attachments, isStub) {
 		return nil
 	}
-	var known []document.Attachment
+	var source *document.Document
 	for i := range path.Len() {
 		n, ok := old.tree.Find(path.At(i))
 		if !ok || !old.tree.Node(n).Kept {
@@ -291,8 +323,20 @@ func (b *batch) resolveStubs(old *docState, d *document.Document, path revtree.P
 		if err != nil {
 			return err
 		}
-		known = ancestor.Attachments
+		source = ancestor
 		break
+	}
+	return fillStubs(d, source)
+}
+
+func isStub(a document.Attachment) bool { return a.Stub }
+
+// fillStubs gives stubs the content that source has under their name; without a source there is none. A stub that says
+// which generation it is of must say what source does: otherwise it means other content.
+func fillStubs(d, source *document.Document) error {
+	var known []document.Attachment
+	if source != nil {
+		known = source.Attachments
 	}
 next:
 	for i := range d.Attachments {
@@ -469,6 +513,11 @@ func (b *batch) save(id string, old, next *docState) error {
 // log moves the document to the end of the sequence.
 func (b *batch) log(id string, old *docState, leaves []revtree.Leaf) error {
 	keys := b.db.keys
+	if document.IsDesign(id) {
+		if err := b.touchDesigns(); err != nil {
+			return err
+		}
+	}
 	if old.exists {
 		was := keys.seq(old.rec.seq)
 		if err := b.tx.Delete(was); err != nil {

@@ -50,7 +50,7 @@ func (c *inspector) index(keys keyspace, h *header, bad func(string)) error {
 			return nil
 		}
 		id := parseIndexID(key[:len(key)-4])
-		_, list, err := parseSources(slices.Clone(value), id, len(h.spaces))
+		_, list, err := parseSources(slices.Clone(value), keys, id, len(h.spaces))
 		if err != nil {
 			bad(fmt.Sprintf("document %s: %v", id, err))
 			return nil
@@ -58,11 +58,11 @@ func (c *inspector) index(keys keyspace, h *header, bad func(string)) error {
 		for i := range list {
 			s := &list[i]
 			noted[s.space]++
-			row, err := c.snap.kv.Get(keys.row(s.space, s.position))
+			row, err := c.snap.kv.Get(s.rowKey)
 			if err != nil && !errors.Is(err, kv.ErrNotFound) {
 				return outer(err)
 			}
-			parsed, perr := parseIndexRow(s.position, row)
+			parsed, perr := parseIndexRow(s.position(), row)
 			if err != nil || perr != nil || hashBytes(parsed.Value) != s.hash || parsed.ID != id {
 				bad(fmt.Sprintf("a row of document %s is missing or another", id))
 			}

@@ -426,7 +426,7 @@ func TestCommitUnderLoad(t *testing.T) {
 	}
 	for i := range 20 {
 		id := fmt.Sprint("later", i)
-		if err := db.ApplyLater(Write{Docs: []*document.Document{{ID: id, Body: []byte("{}")}}}); err != nil {
+		if err := db.ApplyLater(t.Context(), Write{Docs: []*document.Document{{ID: id, Body: []byte("{}")}}}); err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -451,7 +451,7 @@ func TestCloseWritesWhatWasTaken(t *testing.T) {
 	db := createDB(t, s, "db")
 	const n = 5000
 	for i := range n {
-		if err := db.ApplyLater(Write{Docs: []*document.Document{{ID: fmt.Sprint(i), Body: []byte("{}")}}}); err != nil {
+		if err := db.ApplyLater(t.Context(), Write{Docs: []*document.Document{{ID: fmt.Sprint(i), Body: []byte("{}")}}}); err != nil {
 			t.Fatal(err)
 		}
 	}

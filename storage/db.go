@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mangrove-db/mangrove/storage/kv"
@@ -21,6 +22,10 @@ type DB struct {
 	writer      *writer
 	ranks       [2]rankCache
 
+	// designs is a generation of the design documents that this process has seen; the writer knows the present one.
+	// unruled is a generation that has no rules, plus one. See validate.go.
+	designs, unruled atomic.Uint64
+
 	// turn is held by transactions that read and write the state. They would all conflict with each other, so that
 	// long ones would never get through beside short ones. Other processes are not kept out by it.
 	turn sync.Mutex
@@ -33,6 +38,8 @@ type DB struct {
 		committed  Seq           // the newest durable sequence of this process
 		news       chan struct{} // closed when committed moves; nil if nobody waits
 		compacting bool
+		holds      int  // who keeps attachments from being swept
+		unswept    bool // there are some to be swept when nobody does
 	}
 }
 

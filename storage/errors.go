@@ -27,6 +27,8 @@ var (
 	ErrCorrupt = errors.New("corrupt data")
 	// ErrFormat says that the data folder was written by another version of the store.
 	ErrFormat = errors.New("unknown data format")
+	// ErrReadOnly says that the store was opened for reading alone.
+	ErrReadOnly = errors.New("the store is open for reading only")
 	// ErrLocked says that another process has the data folder open.
 	ErrLocked = kv.ErrLocked
 	// ErrNoSpace says that the disk has no room for writes.

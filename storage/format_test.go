@@ -127,7 +127,7 @@ func checkFormat(t *testing.T, db *DB) {
 			t.Errorf("%s: %+v, %v", id, row, err)
 		}
 	}
-	for p, err := range s.Purges(context.Background()) {
+	for p, err := range s.Purges(context.Background(), 0) {
 		if err != nil || p.ID != "purged" {
 			t.Errorf("purge %+v, %v", p, err)
 		}

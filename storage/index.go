@@ -197,13 +197,15 @@ func (k keyspace) source(id string, piece uint32) []byte {
 }
 
 // rows is the prefix of the rows of a space.
-func (k keyspace) rows(space int) []byte {
-	return binary.BigEndian.AppendUint16(k.space(spaceIndexRow, 2), uint16(space))
+func (k keyspace) rows(space int) []byte { return k.appendRows(nil, space) }
+
+func (k keyspace) appendRows(b []byte, space int) []byte {
+	b = append(append(b, k[:]...), spaceIndexRow)
+	return binary.BigEndian.AppendUint16(b, uint16(space))
 }
 
 func (k keyspace) row(space int, position []byte) []byte {
-	b := binary.BigEndian.AppendUint16(k.space(spaceIndexRow, 2+len(position)), uint16(space))
-	return append(b, position...)
+	return append(k.appendRows(make([]byte, 0, rowPrefixLen+len(position)), space), position...)
 }
 
 const rowPrefixLen = spacePrefixLen + 2

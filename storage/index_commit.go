@@ -3,18 +3,16 @@ package storage
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"slices"
-	"sort"
-
-	"github.com/cespare/xxhash/v2"
 
 	"github.com/mangrove-db/mangrove/storage/kv"
 )
 
 // IndexUpdate is what Commit writes.
 type IndexUpdate struct {
+	// From is the sequence that the index reflects before, 0 if it is not there.
+	From Seq
 	// Seq and PurgeSeq are what the index reflects afterwards.
 	Seq      Seq
 	PurgeSeq uint64
@@ -60,7 +58,13 @@ func (ix *Index) Commit(ctx context.Context, u IndexUpdate) error {
 	epoch := s.state.epoch
 	s.Close()
 	if errors.Is(err, ErrNotFound) {
+		if u.From != 0 {
+			return ErrConflict // it was dropped
+		}
 		c.keys, c.header, err = ix.create(ctx)
+	}
+	if err == nil && c.header.seq != u.From {
+		err = ErrConflict
 	}
 	if err != nil {
 		return err
@@ -80,6 +84,10 @@ type indexCommit struct {
 	makeBare bool
 	keys     keyspace
 	header   *header // as it is on disk
+
+	// To be used again for each document:
+	numbered []*IndexRow
+	list     []source
 }
 
 // indexWrite is one transaction: what it sets, and removes where the value is nil.
@@ -87,6 +95,20 @@ type indexWrite struct {
 	header *header
 	sets   []keyValue
 	size   int
+	memory arena // of keys and values
+}
+
+// arena is memory for many small things that go away together.
+type arena struct{ free []byte }
+
+// take returns an empty slice with room for n bytes.
+func (a *arena) take(n int) []byte {
+	if n > len(a.free) {
+		a.free = make([]byte, max(n, 64<<10))
+	}
+	b := a.free[:0:n]
+	a.free = a.free[n:]
+	return b
 }
 
 type keyValue struct{ key, value []byte }
@@ -186,6 +208,13 @@ func (c *indexCommit) plan(docs []IndexDoc, last func(*header)) (*indexWrite, er
 	}
 	defer s.Close()
 	w := &indexWrite{header: c.header.clone()}
+	n := 0
+	for i := range docs {
+		for _, space := range docs[i].Spaces {
+			n += len(space)
+		}
+	}
+	w.sets = make([]keyValue, 0, n+len(docs)+64)
 	if c.makeBare {
 		w.header.bare = true
 	}
@@ -208,15 +237,15 @@ func (c *indexCommit) finishPlan(r kv.Reader, w *indexWrite, changes [][]rowChan
 			ch := &list[i]
 			if ch.old != nil {
 				sub(&sh.rows, 1)
-				sub(&sh.bytes, uint64(len(ch.position))+ch.oldSize)
+				sub(&sh.bytes, uint64(len(ch.position()))+ch.oldSize)
 			}
 			var value []byte
 			if ch.new != nil {
 				sh.rows++
-				sh.bytes += uint64(len(ch.position) + len(ch.new.Value))
-				value = appendIndexRow(make([]byte, 0, len(ch.new.Value)+2), ch.new)
+				sh.bytes += uint64(len(ch.position()) + len(ch.new.Value))
+				value = appendIndexRow(w.memory.take(len(ch.new.Value)+3), ch.new)
 			}
-			w.set(c.keys.row(space, ch.position), value)
+			w.set(ch.key, value)
 		}
 		if w.header.bare || len(list) == 0 {
 			continue
@@ -232,88 +261,6 @@ func (c *indexCommit) finishPlan(r kv.Reader, w *indexWrite, changes [][]rowChan
 		}
 	}
 	return nil
-}
-
-// An index row's value: the length of its key, which the rest of the position follows, and the row's value.
-func appendIndexRow(b []byte, row *IndexRow) []byte {
-	key := len(row.Key)
-	if key > maxIndexKey {
-		key = cutIndexKeyLen
-	}
-	return append(binary.AppendUvarint(b, uint64(key)), row.Value...)
-}
-
-// parseIndexRow reads a row; it shares the memory of its position and value.
-func parseIndexRow(position, value []byte) (IndexRow, error) {
-	n, w := binary.Uvarint(value)
-	if w <= 0 || n > uint64(len(position)) {
-		return IndexRow{}, corrupt("row of an index", nil)
-	}
-	rest := position[n:]
-	for i := 0; ; i++ {
-		j := bytes.IndexByte(rest[i:], 0)
-		if j < 0 || i+j+1 >= len(rest) {
-			return IndexRow{}, corrupt("row of an index", nil)
-		}
-		if i += j + 1; rest[i] == 1 {
-			return IndexRow{Key: position[:n:n], ID: parseIndexID(rest[:i+1]), Value: value[w:]}, nil
-		}
-	}
-}
-
-// source is what an index remembers of a row of a document, so that it finds the row again and sees whether it changes.
-type source struct {
-	space    int
-	key      []byte // cut
-	ordinal  uint32
-	size     uint64 // of the value
-	hash     uint64 // of the value
-	position []byte
-}
-
-func hashBytes(b []byte) uint64 { return xxhash.Sum64(b) }
-
-// A source record: flags, then for each row: space, length of key, key, ordinal, size and hash of the value.
-const sourceMore = 1 // there may be further pieces
-
-func appendSources(b []byte, flags byte, list []source) []byte {
-	b = append(b, flags)
-	for i := range list {
-		s := &list[i]
-		b = binary.AppendUvarint(b, uint64(s.space))
-		b = binary.AppendUvarint(b, uint64(len(s.key)))
-		b = append(b, s.key...)
-		b = binary.AppendUvarint(b, uint64(s.ordinal))
-		b = binary.AppendUvarint(b, s.size)
-		b = binary.LittleEndian.AppendUint64(b, s.hash)
-	}
-	return b
-}
-
-func parseSources(b []byte, id string, spaces int) (flags byte, list []source, err error) {
-	if len(b) == 0 {
-		return 0, nil, corrupt("rows of a document in an index", nil)
-	}
-	flags = b[0]
-	c := cursor{b: b[1:]}
-	for len(c.b) > 0 {
-		s := source{space: int(c.uvarint()), key: c.bytes(), ordinal: uint32(c.uvarint()), size: c.uvarint()}
-		if c.bad || len(c.b) < 8 || s.space >= spaces {
-			return 0, nil, corrupt("rows of a document in an index", nil)
-		}
-		s.hash, c.b = binary.LittleEndian.Uint64(c.b), c.b[8:]
-		s.position = appendPosition(make([]byte, 0, len(s.key)+len(id)+5), s.key, id, s.ordinal)
-		list = append(list, s)
-	}
-	return flags, list, nil
-}
-
-func appendPosition(b, cut []byte, id string, ordinal uint32) []byte {
-	b = appendIndexID(append(b, cut...), id)
-	if ordinal > 0 {
-		b = append(b, byte(ordinal>>16), byte(ordinal>>8), byte(ordinal))
-	}
-	return b
 }
 
 // hasPieces says that a document has rows in several pieces.
@@ -333,61 +280,11 @@ func (c *indexCommit) sourcesOf(r kv.Reader, id string) ([]source, error) {
 	if err != nil {
 		return nil, err
 	}
-	flags, list, err := parseSources(value, id, len(c.header.spaces))
+	flags, list, err := parseSources(value, c.keys, id, len(c.header.spaces))
 	if err == nil && flags&sourceMore != 0 {
 		err = &hasPieces{}
 	}
 	return list, err
-}
-
-// number gives rows their positions and orders them. Rows with equal keys keep their order.
-func number(d *IndexDoc) (rows []*IndexRow, list []source) {
-	n := 0
-	for _, space := range d.Spaces {
-		n += len(space)
-	}
-	if n == 0 {
-		return nil, nil
-	}
-	rows, list = make([]*IndexRow, 0, n), make([]source, 0, n)
-	for space, emitted := range d.Spaces {
-		first := len(list)
-		sorted := true
-		for i := range emitted {
-			row := &emitted[i]
-			row.ID = d.ID
-			s := source{space: space, key: row.Key, size: uint64(len(row.Value)), hash: hashBytes(row.Value)}
-			if len(s.key) > maxIndexKey {
-				s.key = cutIndexKey(nil, s.key)
-			}
-			sorted = sorted && (i == 0 || bytes.Compare(list[len(list)-1].key, s.key) <= 0)
-			rows, list = append(rows, row), append(list, s)
-		}
-		if !sorted {
-			sort.Stable(byKey{rows[first:], list[first:]})
-		}
-		for i := first; i < len(list); i++ {
-			s := &list[i]
-			if i > first && bytes.Equal(list[i-1].key, s.key) {
-				s.ordinal = list[i-1].ordinal + 1
-			}
-			s.position = appendPosition(make([]byte, 0, len(s.key)+len(d.ID)+5), s.key, d.ID, s.ordinal)
-		}
-	}
-	return rows, list
-}
-
-// byKey orders rows and what is remembered of them by their keys.
-type byKey struct {
-	rows []*IndexRow
-	list []source
-}
-
-func (b byKey) Len() int           { return len(b.list) }
-func (b byKey) Less(i, j int) bool { return bytes.Compare(b.list[i].key, b.list[j].key) < 0 }
-func (b byKey) Swap(i, j int) {
-	b.rows[i], b.rows[j] = b.rows[j], b.rows[i]
-	b.list[i], b.list[j] = b.list[j], b.list[i]
 }
 
 // diff finds out how the rows of a document change. Both what was and what will be are in the order of compareSources.
@@ -396,7 +293,8 @@ func (c *indexCommit) diff(r kv.Reader, w *indexWrite, d *IndexDoc, changes [][]
 	if err != nil {
 		return err
 	}
-	rows, list := number(d)
+	c.numbered, c.list = number(c.keys, d, c.numbered[:0], c.list[:0], &w.memory)
+	rows, list := c.numbered, c.list
 	if len(old) == 0 && len(list) == 0 {
 		return nil
 	}
@@ -409,7 +307,7 @@ func (c *indexCommit) diff(r kv.Reader, w *indexWrite, d *IndexDoc, changes [][]
 			}
 			old, same = old[1:], false
 		}
-		ch := rowChange{position: s.position, new: rows[i]}
+		ch := rowChange{key: s.rowKey, new: rows[i]}
 		if len(old) > 0 && compareSources(&old[0], s) == 0 {
 			o := &old[0]
 			old = old[1:]
@@ -434,16 +332,9 @@ func (c *indexCommit) diff(r kv.Reader, w *indexWrite, d *IndexDoc, changes [][]
 	case len(list) == 0:
 		w.set(c.keys.source(d.ID, 0), nil)
 	default:
-		w.set(c.keys.source(d.ID, 0), appendSources(make([]byte, 0, 48*len(list)), 0, list))
+		w.set(c.keys.source(d.ID, 0), appendSources(w.memory.take(sourcesSize(list)), 0, list))
 	}
 	return nil
-}
-
-func compareSources(a, b *source) int {
-	if a.space != b.space {
-		return a.space - b.space
-	}
-	return bytes.Compare(a.position, b.position)
 }
 
 // goes notes that a row is removed.
@@ -452,7 +343,7 @@ func (c *indexCommit) goes(r kv.Reader, s *source, changes [][]rowChange) error 
 	if err != nil {
 		return err
 	}
-	changes[s.space] = append(changes[s.space], rowChange{position: s.position, old: old, oldSize: s.size})
+	changes[s.space] = append(changes[s.space], rowChange{key: s.rowKey, old: old, oldSize: s.size})
 	return nil
 }
 
@@ -465,14 +356,14 @@ func (c *indexCommit) oldRow(r kv.Reader, s *source) (*IndexRow, error) {
 	if !wanted {
 		return &IndexRow{Key: s.key}, nil
 	}
-	value, err := r.Get(c.keys.row(s.space, s.position))
+	value, err := r.Get(s.rowKey)
 	if err != nil {
 		if errors.Is(err, kv.ErrNotFound) {
 			err = corrupt("an index lacks a row", nil)
 		}
 		return nil, outer(err)
 	}
-	row, err := parseIndexRow(s.position, value)
+	row, err := parseIndexRow(s.position(), value)
 	return &row, err
 }
 
@@ -499,18 +390,18 @@ func (c *indexCommit) large(d *IndexDoc) error {
 			return err
 		}
 	}
-	rows, list := number(d)
+	rows, list := number(c.keys, d, nil, nil, &arena{})
 	for piece := uint32(0); len(list) > 0; piece++ {
 		n, size := 0, 0
 		for n < len(list) && n < pieceRows && size < pieceBytes {
-			size += len(list[n].position) + int(list[n].size)
+			size += len(list[n].rowKey) + int(list[n].size)
 			n++
 		}
 		err := c.piece(tear, func(_ *Snapshot, w *indexWrite, changes [][]rowChange) error {
 			w.set(c.keys.source(d.ID, piece), appendSources(nil, sourceMore, list[:n]))
 			for i := range n {
 				s := &list[i]
-				changes[s.space] = append(changes[s.space], rowChange{position: s.position, new: rows[i]})
+				changes[s.space] = append(changes[s.space], rowChange{key: s.rowKey, new: rows[i]})
 			}
 			return nil
 		})
@@ -541,7 +432,7 @@ func (c *indexCommit) pieces(id string) (pieces [][]source, err error) {
 		if err != nil {
 			return nil, outer(err)
 		}
-		_, list, err := parseSources(bytes.Clone(value), id, len(c.header.spaces))
+		_, list, err := parseSources(bytes.Clone(value), c.keys, id, len(c.header.spaces))
 		if err != nil {
 			return nil, err
 		}

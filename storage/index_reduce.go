@@ -151,7 +151,7 @@ func (c *collector) part(p []byte) error {
 
 // IndexGroup is rows that belong together, and what they reduce to.
 type IndexGroup struct {
-	First     IndexRow // in the direction of travel; without its value if the group is large
+	First     IndexRow // in the direction of travel
 	Reduction []byte
 	Rows      uint64
 }

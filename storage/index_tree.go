@@ -123,10 +123,12 @@ func (n *treeNode) end(i int, end []byte) []byte {
 
 // rowChange is a row that comes, goes, or gets another value.
 type rowChange struct {
-	position []byte
+	key      []byte    // of the engine
 	old, new *IndexRow // nil: there was none, there will be none
 	oldSize  uint64    // of the old value
 }
+
+func (c *rowChange) position() []byte { return c.key[rowPrefixLen:] }
 
 // treeUpdate changes the tree of one space as its rows change. It reads the snapshot of before.
 type treeUpdate struct {
@@ -240,7 +242,7 @@ func (u *treeUpdate) node(at treeEntry, level int, end []byte, changes []rowChan
 		mine := len(changes)
 		if i+1 < len(n.entries) {
 			next := n.entries[i+1].start
-			mine = sort.Search(len(changes), func(j int) bool { return bytes.Compare(changes[j].position, next) >= 0 })
+			mine = sort.Search(len(changes), func(j int) bool { return bytes.Compare(changes[j].position(), next) >= 0 })
 		}
 		if mine == 0 {
 			out = append(out, *e)
@@ -445,7 +447,7 @@ func (u *treeUpdate) load(from, end []byte, changes []rowChange) ([]positionedRo
 	rows := make([]positionedRow, 0, int(runFull)+len(changes))
 	come := func(c *rowChange) {
 		if c.new != nil {
-			rows = append(rows, positionedRow{c.position, *c.new})
+			rows = append(rows, positionedRow{c.position(), *c.new})
 		}
 	}
 	u.rows.Seek(u.keys.row(u.space, from))
@@ -454,11 +456,11 @@ func (u *treeUpdate) load(from, end []byte, changes []rowChange) ([]positionedRo
 		if end != nil && bytes.Compare(position, end) >= 0 {
 			break
 		}
-		for len(changes) > 0 && bytes.Compare(changes[0].position, position) < 0 {
+		for len(changes) > 0 && bytes.Compare(changes[0].position(), position) < 0 {
 			come(&changes[0])
 			changes = changes[1:]
 		}
-		if len(changes) > 0 && bytes.Equal(changes[0].position, position) {
+		if len(changes) > 0 && bytes.Equal(changes[0].position(), position) {
 			come(&changes[0])
 			changes = changes[1:]
 			continue
@@ -540,5 +542,5 @@ func nonNil(b []byte) []byte {
 
 // sortChanges brings changes into the order of their positions.
 func sortChanges(changes []rowChange) {
-	slices.SortFunc(changes, func(a, b rowChange) int { return bytes.Compare(a.position, b.position) })
+	slices.SortFunc(changes, func(a, b rowChange) int { return bytes.Compare(a.key, b.key) })
 }

@@ -292,7 +292,7 @@ func (m *model) checkAttachments(t *rapid.T, s *Snapshot) {
 
 func (m *model) checkPurges(t *rapid.T, s *Snapshot) {
 	i := 0
-	for p, err := range s.Purges(context.Background()) {
+	for p, err := range s.Purges(context.Background(), 0) {
 		if err != nil || i >= len(m.purges) || p.Seq != m.purges[i].Seq || p.ID != m.purges[i].ID || !slices.Equal(p.Revs, m.purges[i].Revs) {
 			t.Fatalf("purge %d: %+v, %v, want %+v", i, p, err, m.purges)
 		}

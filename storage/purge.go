@@ -86,6 +86,11 @@ func (b *batch) relog(id string, old, next *docState) error {
 		}
 		return b.log(id, old, next.tree.Leaves())
 	}
+	if document.IsDesign(id) {
+		if err := b.touchDesigns(); err != nil {
+			return err
+		}
+	}
 	b.state.account(id, old, next)
 	if !old.rec.deleted {
 		b.ranks.add(rankDocs, keys.doc(id), false)
@@ -203,10 +208,14 @@ func parsePurge(seq uint64, value []byte) (Purge, error) {
 	return p, nil
 }
 
-// Purges yields the purges that are remembered, oldest first.
-func (s *Snapshot) Purges(ctx context.Context) iter.Seq2[Purge, error] {
+// PurgeSeq returns the number of the newest purge.
+func (s *Snapshot) PurgeSeq() uint64 { return s.state.purgeSeq }
+
+// Purges yields the purges after since that are remembered, oldest first.
+func (s *Snapshot) Purges(ctx context.Context, since uint64) iter.Seq2[Purge, error] {
 	return func(yield func(Purge, error) bool) {
-		it := s.kv.Iterate(kv.Range{Prefix: s.db.keys.space(spacePurge, 0)})
+		keys := s.db.keys
+		it := s.kv.Iterate(kv.Range{Prefix: keys.space(spacePurge, 0), Start: keys.number(spacePurge, since+1)})
 		defer it.Close()
 		for it.Next() {
 			value, err := it.Value()

@@ -12,11 +12,14 @@ import (
 )
 
 // Snapshot is a database at one moment. It may be used by one goroutine at a time and must be closed. While it is
-// open, what it shows stays on disk, but for the content of attachments that nobody else has any more.
+// open, what it shows stays on disk, but for the content of attachments that nobody else has any more; see
+// HeldSnapshot.
 type Snapshot struct {
 	db    *DB
 	kv    kv.Snapshot
 	state state
+	veil  func(*document.Document) error // see Veil
+	held  bool                           // see HeldSnapshot
 }
 
 // Snapshot opens a snapshot of now.
@@ -39,14 +42,40 @@ func (db *DB) view(snap kv.Snapshot) (*Snapshot, error) {
 		snap.Close()
 		return nil, err
 	}
+	db.store.counters.snapshots.Add(1)
 	return s, nil
 }
 
 // Close ends the snapshot.
-func (s *Snapshot) Close() { s.kv.Close() }
+func (s *Snapshot) Close() {
+	s.kv.Close()
+	s.db.store.counters.snapshots.Add(-1)
+	if s.held {
+		s.db.release()
+	}
+}
+
+// Veil has show look at each document that is read from the snapshot from now on, before whoever reads it: show may
+// change it, or return ErrNotFound to hide it. That there is a document of that id, and its revisions, stay visible;
+// and what indexes hold of documents does not pass through it.
+func (s *Snapshot) Veil(show func(*document.Document) error) { s.veil = show }
+
+// Veiled tells whether documents may look other than they are; see Veil.
+func (s *Snapshot) Veiled() bool { return s.veil != nil }
+
+// shown lets the veil, if there is one, look at a document.
+func (s *Snapshot) shown(d *document.Document) error {
+	if s.veil == nil {
+		return nil
+	}
+	return s.veil(d)
+}
 
 // Seq returns the newest update sequence of the snapshot.
 func (s *Snapshot) Seq() Seq { return s.state.seq }
+
+// DB returns the database.
+func (s *Snapshot) DB() *DB { return s.db }
 
 // Docs returns how many documents are not deleted.
 func (s *Snapshot) Docs() uint64 { return s.state.docs }
@@ -121,13 +150,19 @@ func (r *Row) Document() (*document.Document, error) {
 func (r *Row) Read(d *document.Document) error {
 	*d = document.Document{ID: r.ID, Rev: r.Rev, Deleted: r.Deleted, Body: d.Body}
 	if r.rec.inline {
-		return parseBodyInto(d, r.rec.body)
+		if err := parseBodyInto(d, r.rec.body); err != nil {
+			return err
+		}
+		return r.snap.shown(d)
 	}
 	err := r.snap.readBody(d)
 	if errors.Is(err, ErrCorrupt) && r.forgotten() {
 		return ErrNotFound
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return r.snap.shown(d)
 }
 
 // forgotten tells whether the winner's body was never received, or compacted away before a forged history made a leaf
@@ -150,10 +185,16 @@ func (r *Row) Revision(t revtree.Tree, i int) (*document.Document, error) {
 		return nil, ErrNotFound
 	}
 	d := &document.Document{ID: r.ID, Rev: n.ID, Deleted: n.Deleted, Revisions: t.Path(i).Newest(r.snap.state.limit())}
+	var err error
 	if r.rec.inline && n.ID == r.Rev {
-		return d, parseBodyInto(d, r.rec.body)
+		err = parseBodyInto(d, r.rec.body)
+	} else {
+		err = r.snap.readBody(d)
 	}
-	return d, r.snap.readBody(d)
+	if err != nil {
+		return d, err
+	}
+	return d, r.snap.shown(d)
 }
 
 func (s *Snapshot) readBody(d *document.Document) error { return readBody(s.kv, s.db.keys, d) }

@@ -13,6 +13,7 @@ const (
 	metaState    = "state"
 	metaEpochs   = "epochs"
 	metaSecurity = "security"
+	metaDesigns  = "designs"
 )
 
 // The limits of a new database, as CouchDB's.

@@ -25,6 +25,10 @@ type Options struct {
 	Reserve int64
 	// Logger takes messages of the store and its engine; nil discards them.
 	Logger *slog.Logger
+	// ReadOnly opens what is there and changes nothing that is stored: neither is the start noted, nor are deleted
+	// databases removed or writes taken, which get ErrReadOnly. The engine may still write down in its own form what
+	// the last run has left in its logs. A folder without data is refused with ErrNotFound.
+	ReadOnly bool
 }
 
 // Store holds the databases of a node. All methods may be called by any goroutine.
@@ -37,11 +41,14 @@ type Store struct {
 	updates *updates
 	tasks   tasks
 
+	counters counters
+
 	background context.Context // ends when the store closes
 	stop       context.CancelFunc
 	working    sync.WaitGroup
 
-	unopened atomic.Bool // the start could not be noted, because the disk was full
+	readOnly bool
+	unopened atomic.Bool // the start was not noted, because the disk was full or the store is only read
 	opening  sync.Mutex  // held while that is made good
 
 	dropping sync.Mutex // held while dropped databases are removed
@@ -63,14 +70,33 @@ func Open(o Options) (*Store, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	engine, err := badgerkv.Open(badgerkv.Options{Dir: o.Path, Memory: o.Memory, Reserve: o.Reserve, Logger: o.Logger})
+	engine, err := badgerkv.Open(badgerkv.Options{Dir: o.Path, Memory: o.Memory, Reserve: o.Reserve, Logger: o.Logger, Existing: o.ReadOnly})
 	if err != nil {
-		return nil, err
+		return nil, outer(err)
 	}
-	s, err := newStore(engine, o.Logger)
+	open := newStore
+	if o.ReadOnly {
+		open = newReader
+	}
+	s, err := open(engine, o.Logger)
 	if err != nil {
 		return nil, errors.Join(err, engine.Close())
 	}
+	return s, nil
+}
+
+// newReader returns a store that changes nothing.
+func newReader(engine kv.Engine, log *slog.Logger) (*Store, error) {
+	s := &Store{engine: engine, log: log, readOnly: true}
+	s.mu.open = map[uint32]*DB{}
+	s.unopened.Store(true)
+	var err error
+	if s.identity, err = readIdentity(engine); err != nil {
+		return nil, outer(err)
+	}
+	s.background, s.stop = context.WithCancel(context.Background())
+	s.updates = newUpdates(s)
+	s.syncer = newSyncer(engine, &s.counters.syncs)
 	return s, nil
 }
 
@@ -92,7 +118,7 @@ func newStore(engine kv.Engine, log *slog.Logger) (*Store, error) {
 		s.stop()
 		return nil, err
 	}
-	s.syncer = newSyncer(engine)
+	s.syncer = newSyncer(engine, &s.counters.syncs)
 	s.work(s.updates.run)
 	s.work(s.removeDropped)
 	s.work(s.maintain)
@@ -429,6 +455,9 @@ func (s *Store) writable() error {
 
 // changeable returns why not even something can be removed now, if so.
 func (s *Store) changeable() error {
+	if s.readOnly {
+		return ErrReadOnly
+	}
 	if err := s.syncer.failure(); err != nil {
 		return err
 	}

@@ -65,6 +65,9 @@ func (db *DB) sweepAttachment(ctx context.Context, a address, before time.Time) 
 	s := db.store
 	s.adopting.Lock()
 	defer s.adopting.Unlock()
+	if db.held() {
+		return nil
+	}
 	swept := false
 	err := db.transact(ctx, func(tx kv.Tx, _ *state) error {
 		swept = false

@@ -9,6 +9,7 @@ import (
 type Task struct {
 	Type     string
 	Database string // empty: the whole node
+	Design   string // whose index it is about; empty: none
 	Started  time.Time
 
 	tasks *tasks
@@ -47,8 +48,12 @@ type tasks struct {
 }
 
 func (ts *tasks) begin(kind, database string) *Task {
-	now := time.Now()
-	t := &Task{Type: kind, Database: database, Started: now, tasks: ts, moved: now}
+	return ts.add(&Task{Type: kind, Database: database})
+}
+
+func (ts *tasks) add(t *Task) *Task {
+	t.tasks, t.Started = ts, time.Now()
+	t.moved = t.Started
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	if ts.running == nil {
@@ -56,6 +61,11 @@ func (ts *tasks) begin(kind, database string) *Task {
 	}
 	ts.running[t] = struct{}{}
 	return t
+}
+
+// BeginTask puts background work on the list that somebody does to the index of a design document. It must be ended.
+func (s *Store) BeginTask(kind, database, design string) *Task {
+	return s.tasks.add(&Task{Type: kind, Database: database, Design: design})
 }
 
 // Tasks returns the background work that goes on now, in no order.

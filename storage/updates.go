@@ -50,8 +50,12 @@ type updates struct {
 // gathering is how long events are gathered.
 const gathering = 50 * time.Millisecond
 
+func newUpdates(s *Store) *updates {
+	return &updates{store: s, pending: map[string]UpdateKind{}, wake: make(chan struct{}, 1), flushed: make(chan struct{})}
+}
+
 func openUpdates(s *Store) (*updates, error) {
-	u := &updates{store: s, pending: map[string]UpdateKind{}, wake: make(chan struct{}, 1), flushed: make(chan struct{})}
+	u := newUpdates(s)
 	snap, err := s.engine.Snapshot()
 	if err != nil {
 		return nil, outer(err)

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
+	"github.com/mangrove-db/mangrove/internal/histogram"
 	"github.com/mangrove-db/mangrove/storage/kv"
 )
 
@@ -127,6 +129,7 @@ func (w *writer) commit(group []item) {
 		<-w.slots
 		return
 	}
+	w.db.store.counters.groups.Observe(uint64(len(group)))
 	w.db.store.syncer.add(func(err error) {
 		if err == nil {
 			w.db.advance(seq)
@@ -192,6 +195,9 @@ func (w *writer) transact(group []item) (Seq, error) {
 	if err != nil {
 		return 0, err
 	}
+	if b.generation.changed {
+		raise(&db.designs, b.generation.number)
+	}
 	if changed {
 		db.store.updates.note(db.name, UpdateChanged)
 		if err := db.cutRanks(); err != nil {
@@ -225,6 +231,7 @@ func (b *batch) enterEpoch() error {
 // syncer makes commits durable: one sync for whatever has been committed when it begins.
 type syncer struct {
 	engine kv.Engine
+	times  *histogram.Histogram // in microseconds
 	wake   chan struct{}
 	ended  chan struct{}
 
@@ -236,8 +243,8 @@ type syncer struct {
 	}
 }
 
-func newSyncer(e kv.Engine) *syncer {
-	s := &syncer{engine: e, wake: make(chan struct{}, 1), ended: make(chan struct{})}
+func newSyncer(e kv.Engine, times *histogram.Histogram) *syncer {
+	s := &syncer{engine: e, times: times, wake: make(chan struct{}, 1), ended: make(chan struct{})}
 	go s.run()
 	return s
 }
@@ -279,8 +286,10 @@ func (s *syncer) sync() error {
 	if err := s.failure(); err != nil {
 		return err
 	}
+	began := time.Now()
 	err := s.engine.Sync()
 	if err == nil || errors.Is(err, kv.ErrClosed) {
+		s.times.Observe(uint64(time.Since(began).Microseconds()))
 		return err
 	}
 	err = fmt.Errorf("a sync failed, restart the node: %w", err)

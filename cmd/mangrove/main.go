@@ -62,6 +62,9 @@ CouchDB's HTTP API and replication protocol, so that CouchDB, PouchDB and their
 clients work with it unchanged.`,
 		Example: `  mangrove serve                     run a node, data in ./data, on 127.0.0.1:5984
   mangrove replicate SOURCE TARGET   copy what a database lacks from another
+  mangrove backup -o FOLDER          write all databases into files
+  mangrove config check              say what is wrong with a configuration
+  mangrove user add NAME             make an account
   mangrove serve --help              all settings, and where they may come from`,
 		Version:       version,
 		Args:          cobra.NoArgs,
@@ -71,6 +74,6 @@ clients work with it unchanged.`,
 			return errors.New("a command is needed, such as \"mangrove serve\"")
 		},
 	}
-	root.AddCommand(newServe(), newReplicate(), newVersion())
+	root.AddCommand(newServe(), newReplicate(), newBackup(), newRestore(), newCheck(), newHealth(), newConfig(), newUser(), newVersion())
 	return root
 }

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/mangrove-db/mangrove/config"
 )
 
 // TestMain lets the test binary stand in for the command: with this variable
@@ -120,5 +122,22 @@ func TestServeAndStop(t *testing.T) {
 		if first := signal == os.Interrupt; strings.Contains(stdout.String(), "password:") != first {
 			t.Errorf("%v: the password is shown at the first start alone: %s", signal, stdout.String())
 		}
+	}
+}
+
+func TestLogLevelChanges(t *testing.T) {
+	cfg, err := config.Load(config.Options{Data: t.TempDir(), LogLevel: "error", Getenv: func(string) string { return "" }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	log := newLogger(&out, cfg)
+	log.Info("before")
+	if _, err := cfg.Set("log", "level", "info", false); err != nil {
+		t.Fatal(err)
+	}
+	log.Info("after")
+	if s := out.String(); strings.Contains(s, "before") || !strings.Contains(s, "after") {
+		t.Error(s)
 	}
 }

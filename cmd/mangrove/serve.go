@@ -24,18 +24,42 @@ at once; nothing that was acknowledged is lost by that.
 The first start creates the data directory and an administrator "admin", and
 prints that administrator's password once.
 
-Settings come from four sources, and a later one overrules the earlier:
+Settings come from these sources, and a later one overrules the earlier:
 
   1. defaults
-  2. the configuration file: --config, or mangrove.ini in the data directory.
+  2. the profile, if one is chosen: settings for a purpose. "livesync" is for
+     the Obsidian plug-in Self-hosted LiveSync: its origins may use the node
+     with credentials (CORS), everybody has to sign in, and documents may be
+     large. A file can choose it too: [mangrove] profile = livesync
+  3. the configuration file: --config, or mangrove.ini in the data directory.
      It is an INI file with CouchDB's sections and keys; a CouchDB local.ini
-     works as it is.
-  3. environment variables
-  4. flags
+     works as it is. "mangrove config check" says what is wrong with it.
+  4. environment variables
+  5. flags
+
+Encrypted connections are served beside plain ones if the file says so, with
+certificates that are read again when their files change:
+
+  [ssl]
+  enable = true
+  cert_file = /etc/mangrove/cert.pem
+  key_file = /etc/mangrove/key.pem
+
+or with certificates that the node gets by itself (ACME, Let's Encrypt), if it
+can be reached under their names on port 80 or 443:
+
+  [ssl]
+  enable = true
+  port = 443
+  bind_address = any
+  [acme]
+  enable = true
+  domains = db.example.org
+  accept_terms = true
 
 Environment:
   MANGROVE_DATA, MANGROVE_LISTEN, MANGROVE_CONFIG, MANGROVE_MEMORY,
-  MANGROVE_LOG_LEVEL, MANGROVE_LOG_FORMAT
+  MANGROVE_LOG_LEVEL, MANGROVE_LOG_FORMAT, MANGROVE_PROFILE
                      the same as the flags
   COUCHDB_USER, COUCHDB_PASSWORD
                      an administrator to create, or to give a new password
@@ -51,6 +75,9 @@ command line is wrong.`,
   # with the configuration of an existing CouchDB
   mangrove serve --data /var/lib/mangrove --config /opt/couchdb/etc/local.ini
 
+  # for Obsidian's Self-hosted LiveSync, with TLS at a proxy before it
+  mangrove serve --profile livesync --data /var/lib/mangrove
+
   # on a big machine, with logs for a log collector
   mangrove serve --memory 4GiB --log-format json`,
 		Args: cobra.NoArgs,
@@ -63,7 +90,7 @@ command line is wrong.`,
 				Config:  cfg,
 				Admin:   environmentAdmin(),
 				Version: version,
-				Logger:  newLogger(cmd.ErrOrStderr(), cfg.Snapshot()),
+				Logger:  newLogger(cmd.ErrOrStderr(), cfg),
 				Notices: cmd.OutOrStdout(),
 			})
 			if err != nil {
@@ -77,6 +104,7 @@ command line is wrong.`,
 	flags.StringVar(&o.Data, "data", "", `data directory (default "data")`)
 	flags.StringVar(&o.Listen, "listen", "", `address to listen on, as host:port, :port or host (default "127.0.0.1:5984")`)
 	flags.StringVar(&o.File, "config", "", `configuration file, which must exist (default mangrove.ini in the data directory, which need not)`)
+	flags.StringVar(&o.Profile, "profile", "", profileUsage)
 	flags.StringVar(&o.Memory, "memory", "", "budget for caches and buffers, such as 256MiB (default 64MiB)")
 	flags.StringVar(&o.LogLevel, "log-level", "", `debug, info, warn, error or none (default "info")`)
 	flags.StringVar(&o.LogFormat, "log-format", "", `text or json, on standard error (default "text")`)
@@ -93,10 +121,15 @@ func environmentAdmin() *auth.Account {
 	return &auth.Account{Name: name, Password: password}
 }
 
-func newLogger(w io.Writer, s *config.Snapshot) *slog.Logger {
-	options := &slog.HandlerOptions{Level: s.LogLevel}
-	if s.LogFormat == "json" {
+func newLogger(w io.Writer, cfg *config.Config) *slog.Logger {
+	options := &slog.HandlerOptions{Level: level{cfg}}
+	if cfg.Snapshot().LogFormat == "json" {
 		return slog.New(slog.NewJSONHandler(w, options))
 	}
 	return slog.New(slog.NewTextHandler(w, options))
 }
+
+// level is the log level in force, which may change while the node runs.
+type level struct{ cfg *config.Config }
+
+func (l level) Level() slog.Level { return l.cfg.Snapshot().LogLevel }

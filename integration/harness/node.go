@@ -170,7 +170,8 @@ func (n *Node) launch() error {
 	}
 	for {
 		res, err := n.client.Do(ctx, "GET", "/_up", nil)
-		if err == nil && res.Status == 200 {
+		// On a full disk a node serves, but reads alone.
+		if err == nil && (res.Status == 200 || bytes.Contains(res.Body, []byte(`"disk_full"`))) {
 			return nil
 		}
 		select {

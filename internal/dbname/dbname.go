@@ -42,6 +42,12 @@ func IsReplicator(name string) bool {
 	return name == Replicator || strings.HasSuffix(name, "/"+Replicator)
 }
 
+// IsUsers tells whether the documents of a database of that name are accounts, which is to say that they may hold
+// passwords: "_users", and that name below a folder.
+func IsUsers(name string) bool {
+	return name == Users || strings.HasSuffix(name, "/"+Users)
+}
+
 func cutLast(name string) (folder, base string, below bool) {
 	i := strings.LastIndexByte(name, '/')
 	if i < 0 {

@@ -40,6 +40,9 @@ type Engine interface {
 	// Room returns ErrNoSpace while the disk is too full for new data. Updates that free something go on for longer,
 	// until they get ErrNoSpace themselves.
 	Room() error
+	// Space returns how many bytes are free on the disk, 0 if that cannot be found out, and how many of them must stay
+	// free for Room to be content.
+	Space() (free, reserve uint64)
 	// Usage estimates the bytes on disk of all keys that start with prefix.
 	Usage(prefix []byte) uint64
 	// Verify reads everything that is stored and compares it with its checksums. It returns the first damage that it

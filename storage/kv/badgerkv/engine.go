@@ -36,6 +36,8 @@ type Options struct {
 	Reserve int64
 	// Logger takes the engine's messages; nil discards them.
 	Logger *slog.Logger
+	// Existing refuses a folder that has no data in it with kv.ErrNotFound, instead of laying it out.
+	Existing bool
 }
 
 // DefaultReserve is the free room below which writes are refused: enough for the tables in memory to be flushed
@@ -96,7 +98,7 @@ func openBadger(o badger.Options) (db *badger.DB, err error) {
 
 // memtableSize returns the size in bytes of a table that is being written, of which several are in memory. Badger
 // addresses what is in it with 32 bits.
-func memtableSize(memory int64) int64 { return min(max(memory/4, 8<<20), 1<<30) }
+func memtableSize(memory int64) int64 { return min(max(memory/8, 8<<20), 1<<30) }
 
 // checkManifest refuses a folder that has tables but not the manifest that lists them: Badger would take it for an empty
 // one and remove the tables.
@@ -123,6 +125,9 @@ func Open(o Options) (kv.Engine, error) {
 		o.Reserve = DefaultReserve
 	}
 	keys := filepath.Join(o.Dir, "keys")
+	if _, err := os.Stat(keys); errors.Is(err, fs.ErrNotExist) && o.Existing {
+		return nil, kv.ErrNotFound
+	}
 	if err := os.MkdirAll(keys, 0o700); err != nil {
 		return nil, err
 	}
@@ -138,7 +143,7 @@ func Open(o Options) (kv.Engine, error) {
 		WithNumLevelZeroTables(4).
 		WithNumLevelZeroTablesStall(12).
 		// Badger keeps buffers for several tables that it builds.
-		WithBaseTableSize(min(memtable, 8<<20)).
+		WithBaseTableSize(min(memtable, 2<<20)).
 		// Badger's iterators take a block whose checksum is wrong for the end of its table, in reads and in merges
 		// alike: what lies behind it would be lost without a word. Unverified, damage stops the process instead.
 		WithChecksumVerificationMode(options.NoVerification).
@@ -186,6 +191,14 @@ func Open(o Options) (kv.Engine, error) {
 func (e *engine) Blobs() kv.Blobs { return e.blobs }
 
 func (e *engine) Room() error { return e.space.check() }
+
+func (e *engine) Space() (free, reserve uint64) {
+	free, err := e.space.lately()
+	if err != nil {
+		return 0, e.space.reserve
+	}
+	return free, e.space.reserve
+}
 
 func (e *engine) Snapshot() (kv.Snapshot, error) {
 	if err := e.enter(); err != nil {
