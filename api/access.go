@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 
@@ -182,11 +183,49 @@ func (q *request) admit(d *document.Document, mode storage.Mode) error {
 		if err := replicator.Guard(d, w, mode == storage.Replicate); err != nil {
 			return err
 		}
+		if err := q.guardSuccessor(d, w, mode); err != nil {
+			return err
+		}
 	}
 	if document.IsDesign(d.ID) && !q.keeper {
 		return q.refused(errNotDesigner, errDesignForbidden)
 	}
 	return nil
+}
+
+// guardSuccessor checks that a document of a replicator database may take the place of what is there.
+func (q *request) guardSuccessor(d *document.Document, w replicator.Writer, mode storage.Mode) error {
+	if w.Server || document.IsLocal(d.ID) {
+		return nil
+	}
+	db, err := q.db()
+	if err != nil {
+		return err
+	}
+	snap, err := db.Snapshot() // without a veil: the user need not see what is looked at
+	if err != nil {
+		return err
+	}
+	defer snap.Close()
+	row, err := snap.Lookup(d.ID)
+	if errors.Is(err, storage.ErrNotFound) || err == nil && row.Deleted {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	rev := row.Rev
+	if d.Deleted && mode == storage.Edit {
+		rev = d.Rev // of several that are in conflict each may be somebody else's
+	}
+	old, err := revision(&row, rev)
+	if errors.Is(err, errMissing) || errors.Is(err, storage.ErrNotFound) {
+		return nil // there is nothing that asks for a replication
+	}
+	if err != nil {
+		return err
+	}
+	return replicator.GuardSuccessor(d, old, w)
 }
 
 // selective tells whether admit has to be asked about all documents of the database that the path names, and not just

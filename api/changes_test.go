@@ -286,6 +286,32 @@ func TestContinuousChanges(t *testing.T) {
 	}
 }
 
+// A feed of somebody who is no member any more ends before it tells what came later.
+func TestChangesOfFormerMember(t *testing.T) {
+	n := newAccessNode(t)
+	request := n.request(http.MethodGet, "/db/_changes?feed=continuous&heartbeat=60000&since=now", nil)
+	request.SetBasicAuth("member", "pw")
+	response, err := n.client.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	feed := &reader{t, bufio.NewScanner(response.Body), response.Body}
+	n.must(http.MethodPut, "/db/before", "{}")
+	before := feed.next()
+	if before.ID != "before" {
+		t.Fatalf("%+v", before)
+	}
+	n.must(http.MethodPut, "/db/_security", `{"members":{"names":["other"]}}`)
+	n.must(http.MethodPut, "/db/after", "{}")
+	if end := feed.next(); end.ID != "" || end.LastSeq != *before.Seq {
+		t.Errorf("%+v, want the end at %s", end, *before.Seq)
+	}
+	if feed.Scan() || feed.Err() != nil {
+		t.Errorf("more: %q, %v", feed.Text(), feed.Err())
+	}
+}
+
 // A descending feed that goes on tells the past backwards and then what comes.
 func TestContinuousDescending(t *testing.T) {
 	n := newChanges(t, "a", "b", "c")

@@ -112,6 +112,9 @@ func putConfigKey(q *request) error {
 		return configError(err)
 	}
 	q.logConfig("configuration changed", section, key, value)
+	if doubt := q.api.config.Snapshot().Doubt(section, key); doubt != nil {
+		q.log().Warn("a setting makes no sense", "error", doubt)
+	}
 	return q.reply(http.StatusOK, old)
 }
 
@@ -181,6 +184,9 @@ func postReload(q *request) error {
 	}
 	if err := q.api.config.Reload(); err != nil {
 		return configError(err)
+	}
+	for _, doubt := range q.api.config.Snapshot().Doubts {
+		q.log().Warn("a setting makes no sense", "error", doubt)
 	}
 	prepared, err := auth.HashAdmins(q.api.config)
 	if err != nil {

@@ -45,7 +45,7 @@ func TestConfigRefused(t *testing.T) {
 		{400, "bad_request", "a JSON string expected", "PUT", "/s/k", `["v"]`},
 		{400, "bad_request", "invalid UTF-8 JSON", "PUT", "/s/k", `"v" "w"`},
 		{400, "bad_request", "invalid UTF-8 JSON", "PUT", "/s/k", "\"\xff\""},
-		{400, "bad_request", "[uuids] max_count = many: must be a number", "PUT", "/uuids/max_count", `"many"`},
+		{400, "bad_request", "[chttpd_auth] timeout = long: must be a number between 1 and 2147483647", "PUT", "/chttpd_auth/timeout", `"long"`},
 		{400, "bad_request", "[chttpd] port = 65536: must lie between 0 and 65535", "PUT", "/chttpd/port", `"65536"`},
 		{400, "bad_request", "[chttpd] require_valid_user = yes: must be one of true, false", "PUT", "/chttpd/require_valid_user", `"yes"`},
 		{400, "bad_request", "An administrator's password must not be empty.", "PUT", "/admins/ann", `" "`},
@@ -74,6 +74,29 @@ func TestConfigRefused(t *testing.T) {
 			t.Errorf("%q: %s", path, res.Status)
 		}
 	}
+}
+
+// TestConfigDoubts: a value that makes no sense is kept where its default does no harm.
+func TestConfigDoubts(t *testing.T) {
+	n := newNode(t)
+	n.must("PUT", configURL+"/uuids/max_count", `"many"`)
+	if v := n.value("GET", configURL+"/uuids/max_count", nil); v != "many" || !strings.Contains(n.file(), "max_count = many") {
+		t.Errorf("%q, %s", v, n.file())
+	}
+	n.must("GET", "/_uuids?count=1000", nil)
+	n.must("POST", configURL+"/_reload", nil)
+}
+
+// TestConfigInfiniteDocuments: documents may be as long as they like.
+func TestConfigInfiniteDocuments(t *testing.T) {
+	n := newNode(t)
+	n.must("PUT", "/db", nil)
+	n.must("PUT", configURL+"/couchdb/max_document_size", `"infinity"`)
+	n.must("PUT", "/db/doc", `{"a":1}`)
+	n.must("PUT", "/db/_security", `{}`)
+	n.must("POST", "/db/_bulk_get", `{"docs":[{"id":"doc"}]}`, "Content-Type: application/json")
+	n.must("POST", "/db/_bulk_docs", `{"docs":[{"_id":"x"}]}`, "Content-Type: application/json")
+	n.must("POST", "/db/_find", `{"selector":{}}`, "Content-Type: application/json")
 }
 
 // TestConfigSmallDocuments: a limit of documents that is too small can be put right again.
@@ -159,7 +182,7 @@ func TestConfigReload(t *testing.T) {
 	good := n.file()
 	for bad, want := range map[string]string{
 		good + "nonsense\n":                      "mangrove.ini:" + strconv.Itoa(strings.Count(good, "\n")+1) + ": neither a [section]",
-		good + "[uuids]\nmax_count = many\n":     "must be a number",
+		good + "[chttpd]\nport = many\n":         "must be a number",
 		strings.Replace(good, "[uuids]", "[", 1): "between brackets",
 	} {
 		if err := os.WriteFile(n.config.Path(), []byte(bad), 0o600); err != nil {

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"io"
 	"net"
 	"net/http"
 	"slices"
@@ -83,14 +82,8 @@ func (q *request) functionBody() (string, error) {
 	if q.ContentLength == 0 && q.Header.Get("Content-Length") == "" && (q.Method == http.MethodGet || q.Method == http.MethodHead) {
 		return noBody, nil
 	}
-	text, err := io.ReadAll(io.LimitReader(q.Body, q.config.MaxDocumentSize+1))
-	if err != nil {
-		return "", err
-	}
-	if int64(len(text)) > q.config.MaxDocumentSize {
-		return "", errRequestTooLarge
-	}
-	return string(text), nil
+	text, err := q.readBody()
+	return string(text), err
 }
 
 // pathParts splits a path at its slashes and undoes the escaping of the parts.

@@ -3,6 +3,7 @@ package api
 import (
 	"io"
 	"log/slog"
+	"math"
 	"mime"
 	"net/http"
 	"net/url"
@@ -142,12 +143,19 @@ func (q *request) limits() document.Limits {
 
 // readJSON reads a body that is one JSON value of moderate size, and returns its canonical text.
 func (q *request) readJSON() ([]byte, error) {
-	text, err := io.ReadAll(io.LimitReader(q.Body, q.config.MaxDocumentSize+1))
+	text, err := q.readBody()
 	if err != nil {
 		return nil, err
 	}
-	if int64(len(text)) > q.config.MaxDocumentSize {
-		return nil, errRequestTooLarge
-	}
 	return document.Canonical(text)
+}
+
+// readBody reads a body that may be as long as a document.
+func (q *request) readBody() ([]byte, error) {
+	most := min(q.config.MaxDocumentSize, math.MaxInt64-1) // it may be infinite
+	text, err := io.ReadAll(io.LimitReader(q.Body, most+1))
+	if err == nil && int64(len(text)) > most {
+		err = errRequestTooLarge
+	}
+	return text, err
 }

@@ -284,3 +284,48 @@ func (n *node) names() []string {
 	n.must("GET", "/_all_dbs", nil).json(n.TB, &names)
 	return names
 }
+
+// TestReplicationsOfKeepers: who administers a database of replications, and not the server, has none made with more
+// rights than their own.
+func TestReplicationsOfKeepers(t *testing.T) {
+	n := newAccessNode(t)
+	n.must("PUT", "/_replicator/_security", accessSecurity)
+	for body, want := range map[string]int{
+		`{"source":"_users","target":"db"}`:                                                      403,
+		`{"source":"_users","target":"db","user_ctx":null}`:                                      403,
+		`{"source":"_users","target":"db","user_ctx":{"name":"admin","roles":[]}}`:               403,
+		`{"source":"_users","target":"db","user_ctx":{"name":"keeper","roles":["_admin"]}}`:      403,
+		`{"source":"db","target":"db2","owner":"admin","user_ctx":{"name":"keeper","roles":[]}}`: 201,
+	} {
+		n.status(want, "keeper", "POST", "/_replicator", body)
+	}
+	n.status(201, adminName, "POST", "/_replicator", `{"source":"db","target":"db2"}`)
+}
+
+// TestReplicationsOfOthers: members of a database of replications neither change nor delete what is not theirs.
+func TestReplicationsOfOthers(t *testing.T) {
+	n := newAccessNode(t)
+	n.must("PUT", "/_replicator/_security", `{"admins":{"names":["keeper"]},"members":{"names":["member","other"]}}`)
+	const body = `{"source":"none","target":"db","user_ctx":{"name":"NAME","roles":[]}}`
+	by := func(name string) string { return strings.Replace(body, "NAME", name, 1) }
+	n.status(201, adminName, "PUT", "/_replicator/a", by("nobody"))
+	n.status(201, "other", "PUT", "/_replicator/o", by("other"))
+	for _, doc := range []string{"/_replicator/a", "/_replicator/o"} {
+		rev := n.rev(doc)
+		n.status(403, "member", "DELETE", doc+"?rev="+rev, "")
+		n.status(403, "keeper", "DELETE", doc+"?rev="+rev, "")
+		n.status(403, "member", "PUT", doc+"?rev="+rev, by("member"))
+		n.status(409, "member", "DELETE", doc+"?rev=1-0123456789abcdef0123456789abcdef", "")
+		id := strings.TrimPrefix(doc, "/_replicator/")
+		for _, forged := range []string{
+			`{"_id":"` + id + `","_rev":"9-a",` + by("member")[1:],
+			`{"_id":"` + id + `","_rev":"9-a","_deleted":true}`,
+		} {
+			n.status(201, "member", "POST", "/_replicator/_bulk_docs", `{"new_edits":false,"docs":[`+forged+`]}`)
+		}
+		if n.rev(doc) != rev {
+			t.Errorf("%s was changed", doc)
+		}
+	}
+	n.status(200, "other", "DELETE", "/_replicator/o?rev="+n.rev("/_replicator/o"), "")
+}

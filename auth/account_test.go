@@ -274,7 +274,7 @@ func TestAccountsConcurrently(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 8 {
 		wg.Go(func() {
-			for range 20 {
+			for n := range 20 {
 				p.Observe()
 				_, _ = p.Basic(t.Context(), "peer", "ann", "pw")
 				_, cookie, err := p.Login(t.Context(), "peer", "old", "pw", "")
@@ -284,7 +284,7 @@ func TestAccountsConcurrently(t *testing.T) {
 				if who, _, err := p.Cookie(cookie); err != nil || who.Name != "old" {
 					t.Error(who, err)
 				}
-				if i == 0 {
+				if i == 0 && n < maxOlder/2 { // more would be forgotten before a slow login is over
 					p.set("chttpd_auth", "secret", string(newSalt()))
 				}
 			}

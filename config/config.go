@@ -56,7 +56,19 @@ func (s sections) clone() sections {
 // not change what its fields refer to.
 type Snapshot struct {
 	Settings
-	raw sections
+	// Doubts are the values that defaults stand in for.
+	Doubts []Doubt
+	raw    sections
+}
+
+// Doubt returns what is wrong with a key's value, nil if nothing is.
+func (s *Snapshot) Doubt(section, key string) error {
+	for _, d := range s.Doubts {
+		if d.Key == key && (d.Section == section || older[d.Section] == section) {
+			return d
+		}
+	}
+	return nil
 }
 
 // Get is the raw value of a key and whether there is one.
@@ -78,7 +90,8 @@ func (s *Snapshot) Sections() []string {
 }
 
 // Config is the configuration in force. It is safe for concurrent use. What is
-// in force always makes sense: a file, or a value, that does not is refused.
+// in force always makes sense: a file, or a value, that does not is refused, but
+// for values whose defaults can stand in for them: see Doubt.
 type Config struct {
 	// Constant.
 	path    string // of the file that is written to
@@ -89,8 +102,9 @@ type Config struct {
 }
 
 // Load reads all sources. Lines of the file that say nothing and values that
-// the node would have to act by and cannot make sense of are errors, which
-// name their places; so is a file named by the options that is missing.
+// the node would have to act by, cannot make sense of and must not do without
+// are errors, which name their places; so is a file named by the options that
+// is missing.
 func Load(o Options) (*Config, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
@@ -118,7 +132,7 @@ func (c *Config) Path() string { return c.path }
 // for its default.
 //
 // The error is ErrInvalidSection, ErrInvalidKey, ErrInvalidValue, a ValueError
-// if a setting would make no sense, or one of the file system.
+// if a setting would make no sense that must, or one of the file system.
 func (c *Config) Set(section, key, value string, persist bool) (old string, err error) {
 	value = strings.TrimSpace(value)
 	if err := validate(section, key, value); err != nil {
@@ -154,15 +168,16 @@ func (c *Config) Delete(section, key string, persist bool) (old string, found bo
 // is written first, and what makes no sense is not written.
 func (c *Config) replace(raw sections, persist bool, section, key, value string) error {
 	settings, errs := read(raw)
-	if len(errs) > 0 {
-		return errs[0]
+	refused, doubts := c.options.sortOut(errs, nil)
+	if len(refused) > 0 {
+		return refused[0]
 	}
 	if persist {
 		if err := c.write(section, key, value); err != nil {
 			return err
 		}
 	}
-	c.current.Store(&Snapshot{Settings: settings, raw: raw})
+	c.current.Store(&Snapshot{Settings: settings, Doubts: doubts, raw: raw})
 	return nil
 }
 
@@ -178,13 +193,14 @@ func (c *Config) Reload() error {
 	return c.publish(read.raw, read.places)
 }
 
-// publish puts raw in force if all of it makes sense.
+// publish puts raw in force if all of it makes sense that must.
 func (c *Config) publish(raw sections, from places) error {
 	settings, errs := read(raw)
-	if len(errs) > 0 {
-		return located(errs, from)
+	refused, doubts := c.options.sortOut(errs, from)
+	if len(refused) > 0 {
+		return errors.Join(refused...)
 	}
-	c.current.Store(&Snapshot{Settings: settings, raw: raw})
+	c.current.Store(&Snapshot{Settings: settings, Doubts: doubts, raw: raw})
 	return nil
 }
 

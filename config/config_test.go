@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -134,14 +135,55 @@ func TestValues(t *testing.T) {
 		t.Errorf("%+v", s.Settings)
 	}
 	for _, bad := range []string{
-		"[chttpd]\nport = many", "[chttpd]\nport = 65536", "[attachments]\ncompression_level = 10",
-		"[uuids]\nalgorithm = lucky", "[log]\nlevel = loud", "[mangrove]\nmemory = lots",
-		"[chttpd]\nrequire_valid_user = yes", "[chttpd]\nmax_uri_length = infinity", "[mangrove]\nmemory = 1k1",
+		"[chttpd]\nport = many", "[chttpd]\nport = 65536", "[mangrove]\nmemory = lots", "[couchdb]\ndefault_security = some",
+		"[chttpd]\nrequire_valid_user = yes", "[replicator]\nverify_ssl_certificates = yes", "[mangrove]\nmemory = 1k1",
 	} {
 		_, key, _ := strings.Cut(bad, "\n")
 		if _, err := load(t, bad, nil, Options{}); err == nil || !strings.Contains(err.Error(), key+": must be") && !strings.Contains(err.Error(), key+": must lie") {
 			t.Errorf("%q: %v", bad, err)
 		}
+	}
+}
+
+// TestDoubts: for values that make no sense and do no harm the defaults stand in, as in CouchDB.
+func TestDoubts(t *testing.T) {
+	c := mustLoad(t, "[attachments]\ncompression_level = 10\n[uuids]\nalgorithm = lucky\n[log]\nlevel = loud\n[httpd]\nmax_uri_length = infinity\n")
+	s := c.Snapshot()
+	if s.CompressionLevel != 8 || s.UUIDAlgorithm != "sequential" || s.LogLevel != slog.LevelInfo || s.MaxURILength != 8000 || len(s.Doubts) != 4 {
+		t.Errorf("%+v", s)
+	}
+	if err := s.Doubt("uuids", "algorithm"); err == nil || !strings.HasPrefix(err.Error(), c.Path()+":4: [uuids] algorithm = lucky: must be one of sequential,") {
+		t.Error(err)
+	}
+	if s.Doubt("httpd", "max_uri_length") == nil || s.Doubt("uuids", "max_count") != nil {
+		t.Error("a doubt is not found, or one that is none")
+	}
+	if _, err := c.Set("uuids", "max_count", "many", true); err != nil || c.Snapshot().UUIDMaxCount != 1000 || c.Snapshot().Doubt("uuids", "max_count") == nil {
+		t.Error(err)
+	}
+	if got, _ := c.Snapshot().Get("uuids", "max_count"); got != "many" {
+		t.Errorf("%q", got)
+	}
+	var refused *ValueError
+	if _, err := c.Set("chttpd_auth", "timeout", "long", true); !errors.As(err, &refused) {
+		t.Error(err)
+	}
+	if err := c.Reload(); err != nil || len(c.Snapshot().Doubts) != 5 {
+		t.Error(err, c.Snapshot().Doubts)
+	}
+	if _, err := c.Set("uuids", "max_count", "5", true); err != nil || c.Snapshot().UUIDMaxCount != 5 || c.Snapshot().Doubt("uuids", "max_count") != nil {
+		t.Error(err)
+	}
+	if _, err := load(t, "", nil, Options{LogLevel: "loud"}); err == nil {
+		t.Error("a flag that makes no sense is passed over")
+	}
+	_, remarks, err := Check(Options{File: c.Path(), Getenv: func(string) string { return "" }})
+	if err != nil || len(remarks) != 4 || !strings.HasSuffix(remarks[0].Text, "; the default counts") {
+		t.Errorf("%v %q", err, remarks)
+	}
+	entries, err := Describe(Options{File: c.Path(), Getenv: func(string) string { return "" }})
+	if i := slices.IndexFunc(entries, func(e Entry) bool { return e.Section == "log" && e.Key == "level" }); err != nil || i < 0 || !strings.HasSuffix(entries[i].From, "makes no sense; the default counts") {
+		t.Error(err, i)
 	}
 }
 
@@ -190,8 +232,8 @@ func TestSetTakesEffect(t *testing.T) {
 		t.Errorf("%v, %d", err, c.Snapshot().UUIDMaxCount)
 	}
 	var bad *ValueError
-	if _, err := c.Set("uuids", "max_count", "nonsense", true); !errors.As(err, &bad) || c.Snapshot().UUIDMaxCount != 5 {
-		t.Errorf("%v, %d", err, c.Snapshot().UUIDMaxCount)
+	if _, err := c.Set("chttpd", "port", "nonsense", true); !errors.As(err, &bad) || c.Snapshot().Port != 5984 {
+		t.Errorf("%v, %d", err, c.Snapshot().Port)
 	}
 	if text, _ := os.ReadFile(c.Path()); string(text) != "[uuids]\nmax_count = 5\n" {
 		t.Errorf("nonsense was written: %q", text)
@@ -265,6 +307,29 @@ func TestFileModeAndLink(t *testing.T) {
 	}
 	if entries, _ := os.ReadDir(filepath.Join(dir, "new")); len(entries) != 1 {
 		t.Errorf("left behind: %v", entries)
+	}
+}
+
+// TestLeftovers: what a writer that was killed has left behind goes, what another is just writing stays.
+func TestLeftovers(t *testing.T) {
+	c := mustLoad(t, "")
+	older := time.Now().Add(-2 * leftoverAge)
+	for name, stays := range map[string]bool{".123.new": false, ".124.new": true, ".old": true, "x.125.new": true} {
+		path := c.Path() + name
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if name != ".124.new" {
+			if err := os.Chtimes(path, older, older); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := c.Set("a", "b", name, true); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(path); (err == nil) != stays {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

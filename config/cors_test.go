@@ -45,10 +45,12 @@ max_age = 1
 	}
 }
 
-func TestCORSErrors(t *testing.T) {
+// TestCORSDoubts: what makes no sense allows nothing.
+func TestCORSDoubts(t *testing.T) {
 	for _, text := range []string{"[cors:a.example]\ncredentials = yes\n", "[cors]\nmax_age = -1\n", "[cors]\nmax_age = long\n", "[chttpd]\nenable_cors = 1\n"} {
-		if _, err := load(t, text, nil, Options{}); err == nil {
-			t.Errorf("%q: no error", text)
+		s := mustLoad(t, text).Snapshot()
+		if p := s.CORS.For("a.example"); len(s.Doubts) == 0 || s.CORS.Enabled || p.Credentials || p.MaxAge != 600 {
+			t.Errorf("%q: %v %+v", text, s.Doubts, p)
 		}
 	}
 }

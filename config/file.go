@@ -4,7 +4,12 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
+	"time"
 )
+
+// newEnd ends the name of a file that is to be put in the place of another.
+const newEnd = ".new"
 
 // replaceFile writes text in place of the file at path so that, whatever
 // happens, either the old or the new text is there. A new file is readable by
@@ -26,7 +31,7 @@ func replaceFile(path, text string) (err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(dir, filepath.Base(path)+".*.new")
+	f, err := os.CreateTemp(dir, filepath.Base(path)+".*"+newEnd)
 	if err != nil {
 		return err
 	}
@@ -43,7 +48,28 @@ func replaceFile(path, text string) (err error) {
 	if err := os.Rename(f.Name(), path); err != nil {
 		return err
 	}
+	removeLeftovers(path)
 	return syncDir(dir)
+}
+
+// leftoverAge is how old a file is that nobody is still about to put in place.
+const leftoverAge = time.Minute
+
+// removeLeftovers removes what writers left beside the file at path that were
+// killed before they could put it in place: it holds older password hashes.
+func removeLeftovers(path string) {
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		if middle, ok := strings.CutPrefix(e.Name(), filepath.Base(path)+"."); !ok || !strings.HasSuffix(middle, newEnd) {
+			continue
+		}
+		if info, err := e.Info(); err == nil && info.Mode().IsRegular() && time.Since(info.ModTime()) > leftoverAge {
+			os.Remove(filepath.Join(filepath.Dir(path), e.Name()))
+		}
+	}
 }
 
 // syncDir makes a rename in dir last. Not every file system can sync a

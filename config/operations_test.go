@@ -44,7 +44,7 @@ func TestOperations(t *testing.T) {
 		t.Errorf("%v, %v", c.Snapshot().Log.Access, err)
 	}
 	for _, set := range [][3]string{
-		{"log", "access", "perhaps"}, {"log", "slow_request", "-1"}, {"prometheus", "port", "65536"},
+		{"prometheus", "port", "65536"},
 		{"mangrove", "memory_limit", "much"}, {"mangrove", "body_timeout", "0"},
 	} {
 		var wrong *ValueError

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -21,9 +22,13 @@ func (e Entry) String() string { return e.Key + " = " + escape(e.Value) }
 // Describe lists all keys that the sources say something of and all that have
 // a default, ordered by section and key. It fails where Load does.
 func Describe(o Options) ([]Entry, error) {
-	all, err := o.gather()
+	all, doubts, err := o.gather()
 	if err != nil {
 		return nil, err
+	}
+	passedOver := map[string]bool{}
+	for _, d := range doubts {
+		passedOver[d.Place] = true
 	}
 	for section, keys := range defaults {
 		for key, value := range keys {
@@ -42,6 +47,9 @@ func Describe(o Options) ([]Entry, error) {
 			if section == "admins" || Secret(section, key) {
 				e.Value = Mask
 			}
+			if passedOver[e.From] {
+				e.From += ": makes no sense; the default counts"
+			}
 			entries = append(entries, e)
 		}
 	}
@@ -49,32 +57,36 @@ func Describe(o Options) ([]Entry, error) {
 }
 
 // gather reads all sources and checks them as Load does.
-func (o *Options) gather() (*said, error) {
+func (o *Options) gather() (*said, []Doubt, error) {
 	if err := o.complete(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	all, err := o.read(o.fileRequired)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	settings, errs := read(all.raw)
-	if len(errs) > 0 {
-		return nil, located(errs, all.places)
+	refused, doubts := o.sortOut(errs, all.places)
+	if len(refused) > 0 {
+		return nil, nil, errors.Join(refused...)
 	}
-	return all, settings.CheckTLS()
+	return all, doubts, settings.CheckTLS()
 }
 
 // Remark is something in a configuration that works and may still not be what
 // its writer means.
 type Remark struct{ Place, Text string }
 
-// Check says what a reader of the configuration should know: keys that mean
-// nothing here, those that stand twice, passwords in clear. What keeps a node
+// Check says what a reader of the configuration should know: values that make
+// no sense, keys that mean nothing here, those that stand twice, passwords in clear. What keeps a node
 // from starting is the error. The file it has looked at comes first.
 func Check(o Options) (file string, remarks []Remark, err error) {
-	all, err := o.gather()
+	all, doubts, err := o.gather()
 	if err != nil {
 		return o.File, nil, err
+	}
+	for _, d := range doubts {
+		remarks = append(remarks, Remark{d.Place, d.ValueError.Error() + "; the default counts"})
 	}
 	text, err := os.ReadFile(o.File)
 	if err != nil {

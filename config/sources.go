@@ -102,18 +102,10 @@ func (e *FileError) Error() string {
 	return "configuration file: " + strings.Join(texts, "; ")
 }
 
-// located puts before each error where its value comes from.
-func located(errs []*ValueError, from places) error {
-	all := make([]error, len(errs))
-	for i, e := range errs {
-		all[i] = e
-		p, ok := from[[2]string{e.Section, e.Key}]
-		if !ok {
-			p = from[[2]string{older[e.Section], e.Key}]
-		}
-		if p != "" {
-			all[i] = fmt.Errorf("%s: %w", p, e)
-		}
+// of is the place of the value that an error is about, "" if it is not known.
+func (from places) of(e *ValueError) place {
+	if p, ok := from[[2]string{e.Section, e.Key}]; ok {
+		return p
 	}
-	return errors.Join(all...)
+	return from[[2]string{older[e.Section], e.Key}]
 }

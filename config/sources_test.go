@@ -17,7 +17,7 @@ func TestBrokenFile(t *testing.T) {
 		{"empty section", "[]\n", "1", "between brackets"},
 		{"no key", "[s]\n= v\n", "2", "neither"},
 		{"not UTF-8", "[s]\nk = \xff\n", "2", "not UTF-8"},
-		{"nonsense value", "[chttpd]\nport = 1\n[httpd]\nmax_uri_length = long\n", "4", "[chttpd] max_uri_length = long: must be a number"},
+		{"nonsense value", "[chttpd]\nport = 1\n[httpd]\nrequire_valid_user = yes\n", "4", "[chttpd] require_valid_user = yes: must be one of true, false"},
 		{"unknown profile", "[mangrove]\nprofile = x\n", "2", "must be one of livesync"},
 		{"secret", "[s]\nsecret hunter2\n", "2", "neither"},
 	}

@@ -9,6 +9,7 @@ import (
 	"mime/multipart"
 	"net/textproto"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -190,5 +191,42 @@ func TestHostileBodies(t *testing.T) {
 	}
 	if most > 400<<20 {
 		t.Errorf("the node grew to %d MiB", most>>20)
+	}
+}
+
+// TestBulkBomb sends more documents than fit into memory, in a body of a few kilobytes, several at a time.
+func TestBulkBomb(t *testing.T) {
+	const senders, docs = 4, 60_000
+	n := hostileNode(t)
+	client := harness.NewClient(n.Server(), 5*time.Minute)
+	defer client.Close()
+	body := gzipped(t, `{"docs":[`, `{},`, docs, `{}]}`)
+	var wg sync.WaitGroup
+	for i := range senders {
+		wg.Go(func() {
+			db := fmt.Sprintf("/bomb%d", i)
+			if _, err := client.Do(t.Context(), "PUT", db, nil); err != nil {
+				t.Error(err)
+				return
+			}
+			res, err := client.Do(t.Context(), "POST", db+"/_bulk_docs", body, "Content-Type", "application/json", "Content-Encoding", "gzip")
+			if err != nil || res.Status != 201 {
+				t.Error(res, err)
+				return
+			}
+			var info struct {
+				Docs int `json:"doc_count"`
+			}
+			if err := client.Get(t.Context(), db, &info); err != nil || info.Docs != docs+1 {
+				t.Errorf("%d documents, %v", info.Docs, err)
+			}
+		})
+	}
+	wg.Wait()
+	// What the process has mapped of its files is the system's to give up, and does not count.
+	if own := statusField(n, "RssAnon"); own > 400<<20 {
+		t.Errorf("the node grew to %d MiB", own>>20)
+	} else {
+		t.Logf("%d MiB", own>>20)
 	}
 }

@@ -20,8 +20,7 @@ type Writer struct {
 	// Admin administers the database.
 	Admin bool
 	// Server administers the server. What a document without user_ctx asks for is done with such rights, so that nobody
-	// else may leave it out: not even who administers the database, as they could in CouchDB, which replicates no
-	// databases of its own by their names and so needs no rights for it.
+	// else may leave it out, not even who administers the database.
 	Server bool
 }
 
@@ -46,6 +45,38 @@ func Guard(d *document.Document, w Writer, replicated bool) error {
 		g.own(d)
 	}
 	return g.err
+}
+
+// GuardSuccessor checks whether a document may take the place of another: nobody makes an end of replications of others
+// but administrators, of the database by changing them. Errors are of type *ForbiddenError.
+func GuardSuccessor(d, old *document.Document, w Writer) error {
+	if w.Server || document.IsDesign(d.ID) || document.IsLocal(d.ID) || !d.Deleted && w.Admin {
+		return nil
+	}
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(old.Body, &members); err != nil {
+		return err
+	}
+	if !d.Deleted {
+		// CouchDB looks at the owner that the new document names alone.
+		if owner := members["owner"]; document.TypeName(owner) == "string" && textOf(owner) != w.Name {
+			return &ForbiddenError{"Can't update replication documents from other users."}
+		}
+		return nil
+	}
+	var user map[string]json.RawMessage
+	if json.Unmarshal(members["user_ctx"], &user) != nil || user == nil || textOf(user["name"]) != w.Name {
+		return &ForbiddenError{"Replication documents can only be deleted by admins or by the users who created them."}
+	}
+	return nil
+}
+
+// textOf is a JSON string's text, "" for anything else.
+func textOf(text []byte) (s string) {
+	if json.Unmarshal(text, &s) != nil {
+		return ""
+	}
+	return s
 }
 
 // guard looks at the members of a document and keeps the first error.

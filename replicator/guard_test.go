@@ -2,6 +2,7 @@ package replicator
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/mangrove-db/mangrove/document"
@@ -69,6 +70,36 @@ func TestGuard(t *testing.T) {
 				t.Errorf("%s, want %s", got, tt.want)
 			}
 		})
+	}
+}
+
+func TestGuardSuccessor(t *testing.T) {
+	const (
+		others   = "Can't update replication documents from other users."
+		deleting = "Replication documents can only be deleted by admins or by the users who created them."
+	)
+	for _, tt := range []struct {
+		old     string
+		deleted bool
+		writer  Writer
+		want    string
+	}{
+		{`{"owner":"joe","user_ctx":{"name":"joe"}}`, false, guardUser, ""},
+		{`{"owner":"joe","user_ctx":{"name":"joe"}}`, true, guardUser, ""},
+		{`{"owner":"root"}`, false, guardUser, others},
+		{`{"owner":"root"}`, true, guardUser, deleting},
+		{`{"owner":"root"}`, false, guardChief, ""},
+		{`{"owner":"root"}`, true, guardChief, deleting},
+		{`{"owner":"root"}`, true, guardAdmin, ""},
+		{`{"owner":"ann","user_ctx":{"name":"ann"}}`, true, guardUser, deleting},
+		{`{"owner":"joe","user_ctx":null}`, true, guardUser, deleting},
+		{`{"user_ctx":{"name":null}}`, true, Writer{}, ""},
+		{`{"user_ctx":{"Name":"joe"}}`, true, guardUser, deleting},
+	} {
+		err := GuardSuccessor(&document.Document{ID: "x", Deleted: tt.deleted}, &document.Document{ID: "x", Body: []byte(tt.old)}, tt.writer)
+		if got := fmt.Sprint(err); got != tt.want && (tt.want != "" || err != nil) {
+			t.Errorf("%s, deleted %v, by %q: %v, want %q", tt.old, tt.deleted, tt.writer.Name, err, tt.want)
+		}
 	}
 }
 

@@ -119,7 +119,14 @@ func (db *DB) round(ctx context.Context, docs []*document.Document, mode Mode, v
 	if rules == nil {
 		return db.write(ctx, Write{Docs: docs, Mode: mode}, func(int) verdict { return verdict{asked: true, generation: generation} })
 	}
-	checks, err := db.validate(ctx, docs, mode, rules)
+	checks, err := db.validate(ctx, docs, mode, rules, generation)
+	if errors.Is(err, errUnsettled) {
+		results := make([]Result, len(docs))
+		for i, d := range docs {
+			results[i] = Result{ID: d.ID, Rev: d.Rev, Err: err}
+		}
+		return results, nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -161,13 +168,22 @@ type check struct {
 // validateChunk is how many documents are read before they are validated.
 const validateChunk = 128
 
-// validate asks the rules about documents.
-func (db *DB) validate(ctx context.Context, docs []*document.Document, mode Mode, rules Rules) ([]check, error) {
+// validate asks the rules, which are those of a generation of the design documents, about documents. The error is
+// errUnsettled if there is a newer one: what old rules refuse never comes to the writer, who would find out.
+func (db *DB) validate(ctx context.Context, docs []*document.Document, mode Mode, rules Rules, generation uint64) ([]check, error) {
 	snap, err := db.Snapshot()
 	if err != nil {
 		return nil, err
 	}
 	defer snap.Close()
+	now, err := snap.Designs()
+	if err != nil {
+		return nil, err
+	}
+	if now != generation {
+		raise(&db.designs, now)
+		return nil, errUnsettled
+	}
 	checks := make([]check, len(docs))
 	for from := 0; from < len(docs); from += validateChunk {
 		part := checks[from:min(from+validateChunk, len(docs))]

@@ -327,3 +327,37 @@ func TestPurgedRules(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// mindful is a leastNumber that remembers the rules of the newest generation that it was asked about.
+type mindful struct {
+	rules      Rules
+	generation uint64
+	asked      bool
+}
+
+func (v *mindful) Rules(ctx context.Context, db *DB, generation uint64) (_ Rules, _ uint64, err error) {
+	if !v.asked || v.generation < generation {
+		v.rules, v.generation, err = leastNumber{}.Rules(ctx, db, generation)
+		v.asked = true
+	}
+	return v.rules, v.generation, err
+}
+
+// TestPurgedRulesRemembered: design documents that are purged change the rules for those who remember them too, and a
+// database that never had any rules goes on.
+func TestPurgedRulesRemembered(t *testing.T) {
+	for _, design := range []string{"_design/7", "_design/0"} {
+		db := newTestDB(t)
+		v := &mindful{}
+		rule := one(t, db, Edit, v, `{"_id":"`+design+`"}`)
+		if r := one(t, db, Edit, v, `{"_id":"x","n":1}`); errors.Is(r.Err, errNo) != (design == "_design/7") {
+			t.Fatalf("%s: %v", design, r.Err)
+		}
+		if _, err := db.Purge(t.Context(), []Purge{{ID: design, Revs: []revtree.ID{rule.Rev}}}); err != nil {
+			t.Fatal(err)
+		}
+		if r := one(t, db, Edit, v, `{"_id":"y","n":1}`); r.Err != nil {
+			t.Errorf("%s: %v", design, r.Err)
+		}
+	}
+}

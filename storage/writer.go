@@ -195,7 +195,7 @@ func (w *writer) transact(group []item) (Seq, error) {
 	if err != nil {
 		return 0, err
 	}
-	if b.generation.changed {
+	if b.generation.read { // what was validated against older ones comes again
 		raise(&db.designs, b.generation.number)
 	}
 	if changed {

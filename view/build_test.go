@@ -266,10 +266,12 @@ func TestNoPartialDocument(t *testing.T) {
 			}
 			for _, u := range []Update{UpdateFalse, UpdateLazy} {
 				r := n.reader("d", "t", u)
-				if total, err := r.Total(); err != nil || total != count {
+				total, err := r.Total()
+				r.Close()
+				if err != nil || total != count {
+					<-built
 					t.Fatalf("%d rows, want %d (%v)", total, count, err)
 				}
-				r.Close()
 			}
 		}
 	}

@@ -186,7 +186,7 @@ func (x *Indexer) Open(ctx context.Context, db *storage.DB, d *Design, view stri
 			return nil, err
 		}
 		switch {
-		case r.index != nil && false:
+		case r.index != nil && r.index.State().Torn:
 			r.Close()
 			if err := x.mend(ctx, db, d); err != nil {
 				return nil, err

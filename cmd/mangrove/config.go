@@ -41,9 +41,10 @@ func newConfigCheck() *cobra.Command {
 environment, and says what is wrong, with the file and the line:
 
   what keeps a node from starting: lines that make no sense, values that do not
-  and what they must be;
-  what may not be meant: keys that are not known or mean nothing here, keys that
-  stand twice or are overruled, passwords in clear.
+  and must, and what they must be;
+  what may not be meant: other values that make no sense, for which the defaults
+  count, keys that are not known or mean nothing here, keys that stand twice or
+  are overruled, passwords in clear.
 
 Exit codes: 0 if a node starts with it, 1 if not, 2 if the command line is wrong.`,
 		Args: cobra.NoArgs,

@@ -86,11 +86,15 @@ command line is wrong.`,
 			if err != nil {
 				return failure{err}
 			}
+			logger := newLogger(cmd.ErrOrStderr(), cfg)
+			for _, d := range cfg.Snapshot().Doubts {
+				logger.Warn("a setting makes no sense", "error", d)
+			}
 			err = server.Run(cmd.Context(), server.Options{
 				Config:  cfg,
 				Admin:   environmentAdmin(),
 				Version: version,
-				Logger:  newLogger(cmd.ErrOrStderr(), cfg),
+				Logger:  logger,
 				Notices: cmd.OutOrStdout(),
 			})
 			if err != nil {
