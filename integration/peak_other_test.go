@@ -2,10 +2,5 @@
 
 package integration
 
-import "os"
-
-// peakMemory returns the most memory in bytes that a process has had which has ended; false where nobody tells.
-func peakMemory(*os.ProcessState) (int64, bool) { return 0, false }
-
-// peakUntilNow is peakMemory of a process that runs.
+// peakUntilNow returns the most memory in bytes that a process which runs has had; false where nobody tells.
 func peakUntilNow(int) (int64, bool) { return 0, false }
