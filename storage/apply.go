@@ -288,7 +288,7 @@ func (b *batch) load(id string) (s docState, err error) {
 }
 
 // parent finds the revision that an edit extends. CouchDB lets an edit without a revision go on from a tombstone,
-// and refuses one that names a tombstone.
+// and refuses one that names a tombstone, unless that is a leaf beside a live one.
 func (b *batch) parent(old *docState, d *document.Document) (revtree.ID, error) {
 	switch {
 	case !old.exists && d.Rev.IsZero():
@@ -302,7 +302,7 @@ func (b *batch) parent(old *docState, d *document.Document) (revtree.ID, error) 
 		return d.Rev, ErrConflict
 	}
 	i, ok := old.tree.Find(d.Rev)
-	if !ok || !old.tree.IsLeaf(i) || old.tree.Node(i).Deleted {
+	if !ok || !old.tree.IsLeaf(i) || old.tree.Node(i).Deleted && old.rec.deleted {
 		return d.Rev, ErrConflict
 	}
 	return d.Rev, nil

@@ -115,7 +115,7 @@ type header struct {
 	epoch     uint64 // of the database when seq was reached
 	seq       Seq
 	purgeSeq  uint64
-	torn      bool
+	torn      string // a document of which some rows are there and others are not
 	bare      bool   // the trees are missing
 	nextNode  uint64 // the first number that no node has; what a build that was cut off has left there is written over
 	spaces    []spaceHeader
@@ -136,7 +136,7 @@ const (
 
 func (h *header) append(b []byte) []byte {
 	var flags byte
-	if h.torn {
+	if h.torn != "" {
 		flags |= headerTorn
 	}
 	if h.bare {
@@ -145,6 +145,9 @@ func (h *header) append(b []byte) []byte {
 	b = append(b, indexVersion, flags)
 	b = appendText(b, h.signature)
 	b = appendText(b, h.design)
+	if h.torn != "" {
+		b = appendText(b, h.torn)
+	}
 	for _, n := range []uint64{h.epoch, uint64(h.seq), h.purgeSeq, h.nextNode, uint64(len(h.spaces))} {
 		b = binary.AppendUvarint(b, n)
 	}
@@ -160,9 +163,12 @@ func parseHeader(b []byte) (*header, error) {
 	if len(b) < 2 || b[0] != indexVersion {
 		return nil, corrupt("index header", nil)
 	}
-	h := &header{torn: b[1]&headerTorn != 0, bare: b[1]&headerBare != 0}
+	h := &header{bare: b[1]&headerBare != 0}
 	c := cursor{b: b[2:]}
 	h.signature, h.design = string(c.bytes()), string(c.bytes())
+	if b[1]&headerTorn != 0 {
+		h.torn = string(c.bytes())
+	}
 	h.epoch, h.seq, h.purgeSeq = c.uvarint(), Seq(c.uvarint()), c.uvarint()
 	h.nextNode = c.uvarint()
 	n := c.uvarint()
@@ -325,7 +331,7 @@ func (ix *Index) State() (IndexState, error) {
 }
 
 func (s *Snapshot) indexState(h *header) (IndexState, error) {
-	st := IndexState{Exists: true, Seq: h.seq, PurgeSeq: h.purgeSeq, Torn: h.torn, Unfinished: h.bare}
+	st := IndexState{Exists: true, Seq: h.seq, PurgeSeq: h.purgeSeq, Torn: h.torn != "", Unfinished: h.bare}
 	if h.seq > s.state.seq || h.seq > s.endOf(h.epoch) || h.purgeSeq > s.state.purgeSeq {
 		st.Stale = true
 		return st, nil

@@ -29,7 +29,7 @@ func (ix *Index) Finish(ctx context.Context) error {
 	if !h.bare {
 		return nil
 	}
-	if err := ix.db.store.writable(); err != nil {
+	if err := ix.db.store.roomy(); err != nil {
 		return err
 	}
 	c := &indexCommit{ctx: ctx, ix: ix, keys: keys, header: h}
@@ -187,7 +187,7 @@ func (b *treeBuild) flush() error {
 	if len(b.w.sets) == 0 {
 		return nil
 	}
-	if err := b.ix.db.store.writable(); err != nil {
+	if err := b.ix.db.store.roomy(); err != nil {
 		return err
 	}
 	err := b.ix.db.store.engine.Update(b.ctx, func(tx kv.Tx) error {

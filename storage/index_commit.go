@@ -6,6 +6,8 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/golang/snappy"
+
 	"github.com/mangrove-db/mangrove/storage/kv"
 )
 
@@ -46,7 +48,7 @@ func (ix *Index) Commit(ctx context.Context, u IndexUpdate) error {
 	if err := ix.db.gone(); err != nil {
 		return err
 	}
-	if err := ix.db.store.writable(); err != nil {
+	if err := ix.db.store.roomy(); err != nil {
 		return err
 	}
 	c := &indexCommit{ctx: ctx, ix: ix, fresh: u.Fresh}
@@ -72,7 +74,7 @@ func (ix *Index) Commit(ctx context.Context, u IndexUpdate) error {
 	hasRows := func(s spaceHeader) bool { return s.rows > 0 }
 	c.makeBare = u.Fresh && !c.header.bare && !slices.ContainsFunc(c.header.spaces, hasRows)
 	return c.apply(u.Docs, func(h *header) {
-		h.seq, h.purgeSeq, h.epoch, h.torn = u.Seq, u.PurgeSeq, epoch, false
+		h.seq, h.purgeSeq, h.epoch = u.Seq, u.PurgeSeq, epoch
 	})
 }
 
@@ -88,6 +90,13 @@ type indexCommit struct {
 	// To be used again for each document:
 	numbered []*IndexRow
 	list     []source
+	text     []byte
+}
+
+// sources encodes what rows a document has into the memory of w.
+func (c *indexCommit) sources(w *indexWrite, flags byte, list []source) []byte {
+	c.text = appendSources(c.text[:0], list)
+	return packSources(w.memory.take(1+snappy.MaxEncodedLen(len(c.text))), flags, c.text)
 }
 
 // indexWrite is one transaction: what it sets, and removes where the value is nil.
@@ -221,6 +230,9 @@ func (c *indexCommit) plan(docs []IndexDoc, last func(*header)) (*indexWrite, er
 	last(w.header)
 	changes := make([][]rowChange, len(w.header.spaces))
 	for i := range docs {
+		if docs[i].ID == w.header.torn {
+			w.header.torn = "" // a crash has left it without all of its rows
+		}
 		if err := c.diff(s.kv, w, &docs[i], changes); err != nil {
 			return nil, err
 		}
@@ -231,7 +243,6 @@ func (c *indexCommit) plan(docs []IndexDoc, last func(*header)) (*indexWrite, er
 // finishPlan adds the changes of rows, and of the trees over them, to a transaction.
 func (c *indexCommit) finishPlan(r kv.Reader, w *indexWrite, changes [][]rowChange) error {
 	for space, list := range changes {
-		sortChanges(list)
 		sh := &w.header.spaces[space]
 		for i := range list {
 			ch := &list[i]
@@ -250,6 +261,7 @@ func (c *indexCommit) finishPlan(r kv.Reader, w *indexWrite, changes [][]rowChan
 		if w.header.bare || len(list) == 0 {
 			continue
 		}
+		sortChanges(list)
 		u := newTreeUpdate(c.ctx, r, c.keys, space, c.ix.spec.Spaces[space].Reducers, w.header)
 		err := u.apply(list)
 		u.close()
@@ -332,7 +344,7 @@ func (c *indexCommit) diff(r kv.Reader, w *indexWrite, d *IndexDoc, changes [][]
 	case len(list) == 0:
 		w.set(c.keys.source(d.ID, 0), nil)
 	default:
-		w.set(c.keys.source(d.ID, 0), appendSources(w.memory.take(sourcesSize(list)), 0, list))
+		w.set(c.keys.source(d.ID, 0), c.sources(w, 0, list))
 	}
 	return nil
 }
@@ -371,7 +383,7 @@ func (c *indexCommit) oldRow(r kv.Reader, s *source) (*IndexRow, error) {
 // the new ones come. What rows the document has is right after each piece, so that a crash in between does no harm: the
 // sequence has not moved, and the document is indexed again.
 func (c *indexCommit) large(d *IndexDoc) error {
-	tear := func(h *header) { h.torn, h.bare = true, h.bare || c.makeBare }
+	tear := func(h *header) { h.torn, h.bare = d.ID, h.bare || c.makeBare }
 	pieces, err := c.pieces(d.ID)
 	if err != nil {
 		return err
@@ -398,7 +410,7 @@ func (c *indexCommit) large(d *IndexDoc) error {
 			n++
 		}
 		err := c.piece(tear, func(_ *Snapshot, w *indexWrite, changes [][]rowChange) error {
-			w.set(c.keys.source(d.ID, piece), appendSources(nil, sourceMore, list[:n]))
+			w.set(c.keys.source(d.ID, piece), c.sources(w, sourceMore, list[:n]))
 			for i := range n {
 				s := &list[i]
 				changes[s.space] = append(changes[s.space], rowChange{key: s.rowKey, new: rows[i]})
@@ -413,7 +425,7 @@ func (c *indexCommit) large(d *IndexDoc) error {
 		}
 		rows, list = rows[n:], list[n:]
 	}
-	return nil
+	return c.piece(func(h *header) { h.torn = "" }, func(*Snapshot, *indexWrite, [][]rowChange) error { return nil })
 }
 
 // pieces returns what rows a document has, by piece.

@@ -6,6 +6,7 @@ import (
 	"sort"
 
 	"github.com/cespare/xxhash/v2"
+	"github.com/golang/snappy"
 )
 
 // An index row's value: the length of its key, which the rest of the position follows, and the row's value.
@@ -49,11 +50,14 @@ func (s *source) position() []byte { return s.rowKey[rowPrefixLen:] }
 
 func hashBytes(b []byte) uint64 { return xxhash.Sum64(b) }
 
-// A source record: flags, then for each row: space, length of key, key, ordinal, size and hash of the value.
-const sourceMore = 1 // there may be further pieces
+// A source record: flags, then, compressed by snappy if that pays, for each row: space, length of key, key, ordinal, size
+// and hash of the value. The keys of one document have much in common.
+const (
+	sourceMore   = 1 // there may be further pieces
+	sourceSnappy = 2
+)
 
-func appendSources(b []byte, flags byte, list []source) []byte {
-	b = append(b, flags)
+func appendSources(b []byte, list []source) []byte {
 	for i := range list {
 		s := &list[i]
 		b = binary.AppendUvarint(b, uint64(s.space))
@@ -66,21 +70,26 @@ func appendSources(b []byte, flags byte, list []source) []byte {
 	return b
 }
 
-// sourcesSize is no less than the bytes of a source record.
-func sourcesSize(list []source) int {
-	n := 1
-	for i := range list {
-		n += len(list[i].key) + 8 + 3 + 3 + 4 + 10
+// packSources makes a record in b, which must have room for one.
+func packSources(b []byte, flags byte, text []byte) []byte {
+	room := b[1:cap(b)]
+	if packed := snappy.Encode(room, text); len(packed) < len(text) {
+		return append(append(b, flags|sourceSnappy), packed...)
 	}
-	return n
+	return append(append(b, flags), text...)
 }
 
 func parseSources(b []byte, keys keyspace, id string, spaces int) (flags byte, list []source, err error) {
 	if len(b) == 0 {
 		return 0, nil, corrupt("rows of a document in an index", nil)
 	}
-	flags = b[0]
-	c := cursor{b: b[1:]}
+	flags, b = b[0], b[1:]
+	if flags&sourceSnappy != 0 {
+		if b, err = snappy.Decode(nil, b); err != nil {
+			return 0, nil, corrupt("rows of a document in an index", err)
+		}
+	}
+	c := cursor{b: b}
 	for len(c.b) > 0 {
 		s := source{space: int(c.uvarint()), key: c.bytes(), ordinal: uint32(c.uvarint()), size: c.uvarint()}
 		if c.bad || len(c.b) < 8 || s.space >= spaces {

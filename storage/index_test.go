@@ -481,3 +481,65 @@ func TestIndexLife(t *testing.T) {
 		t.Fatalf("commit to an index of a deleted database: %v", err)
 	}
 }
+
+// TestIndexTorn stops while a document's many rows are being written: the index says so until they all are there.
+func TestIndexTorn(t *testing.T) {
+	db := newTestDB(t)
+	ix := db.Index(testSpec)
+	r := rand.New(rand.NewPCG(9, 9))
+	big := IndexDoc{ID: "big", Spaces: make([][]IndexRow, 3)}
+	for range 30_000 {
+		big.Spaces[0] = append(big.Spaces[0], IndexRow{Key: testKey(r, 40_000), Value: []byte("v")})
+	}
+	if err := ix.Commit(t.Context(), IndexUpdate{Docs: []IndexDoc{big}}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	stopped := testSpec
+	stopped.Spaces = slices.Clone(testSpec.Spaces)
+	stopped.Spaces[0].Reducers = []IndexReducer{&cancelingReducer{after: 20, cancel: cancel}, orderReducer{}}
+	if err := db.Index(stopped).Commit(ctx, IndexUpdate{Docs: []IndexDoc{{ID: "big"}}}); !errors.Is(err, context.Canceled) {
+		t.Fatalf("the commit was not stopped: %v", err)
+	}
+	torn := func() bool {
+		t.Helper()
+		st, err := ix.State()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return st.Torn
+	}
+	if !torn() {
+		t.Fatal("nothing is torn; stop it later")
+	}
+	if err := ix.Commit(t.Context(), IndexUpdate{Docs: []IndexDoc{randomDoc(r, "other", 50)}}); err != nil {
+		t.Fatal(err)
+	}
+	if !torn() {
+		t.Error("another document's rows have mended it")
+	}
+	small := IndexDoc{ID: "big", Spaces: [][]IndexRow{{{Key: []byte{1, 0}}}, nil, nil}}
+	if err := ix.Commit(t.Context(), IndexUpdate{Docs: []IndexDoc{small}}); err != nil {
+		t.Fatal(err)
+	}
+	if torn() {
+		t.Error("it is torn although all rows are there")
+	}
+	if found := problems(t, db.store); len(found) > 0 {
+		t.Error(found)
+	}
+}
+
+// cancelingReducer counts, and cancels what it works for after so many calls.
+type cancelingReducer struct {
+	countReducer
+	after  int
+	cancel func()
+}
+
+func (c *cancelingReducer) Rereduce(ctx context.Context, parts [][]byte) ([]byte, error) {
+	if c.after--; c.after == 0 {
+		c.cancel()
+	}
+	return c.countReducer.Rereduce(ctx, parts)
+}

@@ -269,7 +269,8 @@ func (m *model) drawEdit(t *rapid.T, id string) pendingWrite {
 			parent = w.ID
 		}
 	default:
-		refused = !slices.Contains(m.leaves(id, true), doc.Rev)
+		// A tombstone beside a live leaf can be gone on from; that of a deleted document cannot be named.
+		refused = !slices.Contains(m.leaves(id, d.deleted()), doc.Rev)
 	}
 	var known []document.Attachment
 	if d != nil && !refused {

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"iter"
 	"log/slog"
 	"sync"
@@ -451,6 +452,18 @@ func (s *Store) writable() error {
 		return err
 	}
 	return s.engine.Room()
+}
+
+// roomy returns why nothing can be written now that can be made again: before the disk is too full for documents, it is
+// too full for indexes.
+func (s *Store) roomy() error {
+	if err := s.writable(); err != nil {
+		return err
+	}
+	if free, reserve := s.engine.Space(); free > 0 && free < reserve+reserve/4 {
+		return fmt.Errorf("%w for indexes: %d MiB are free, %d MiB must be", ErrNoSpace, free>>20, (reserve+reserve/4)>>20)
+	}
+	return nil
 }
 
 // changeable returns why not even something can be removed now, if so.

@@ -268,7 +268,7 @@ func (c *check) extend(row *Row, tree revtree.Tree, exists bool, d *document.Doc
 	switch {
 	case !parent.IsZero():
 		i, ok := tree.Find(parent)
-		if !ok || !tree.IsLeaf(i) || tree.Node(i).Deleted {
+		if !ok || !tree.IsLeaf(i) || tree.Node(i).Deleted && row.Deleted {
 			return nil
 		}
 		if c.old, err = row.Revision(tree, i); err != nil {
