@@ -62,8 +62,11 @@ type IndexReducer interface {
 // IndexAccumulator is an IndexReducer that can take rows into a reduction and out of it without seeing the others.
 type IndexAccumulator interface {
 	IndexReducer
-	// Accumulate returns the reduction without removed and with added, or false if it must be made anew.
-	Accumulate(ctx context.Context, reduction []byte, added, removed []IndexRow) ([]byte, bool)
+	// Brief appends what Accumulate has to know of the row when it goes, a few bytes. It is kept beside the document.
+	Brief(b []byte, row *IndexRow) []byte
+	// Accumulate returns the reduction with added, and without the rows that removed tells of, or false if it must be
+	// made anew.
+	Accumulate(ctx context.Context, reduction []byte, added []IndexRow, removed [][]byte) ([]byte, bool)
 }
 
 // IndexRow is one row. Rows are ordered by Key, then by ID, then as they came.
@@ -366,6 +369,7 @@ func (ix *Index) create(ctx context.Context) (keyspace, *header, error) {
 		h.spaces[i].reducers = uint64(len(ix.spec.Spaces[i].Reducers))
 	}
 	var keys keyspace
+	var id uint32
 	err := db.store.engine.Update(ctx, func(tx kv.Tx) error {
 		if err := db.alive(tx); err != nil {
 			return err
@@ -375,8 +379,8 @@ func (ix *Index) create(ctx context.Context) (keyspace, *header, error) {
 		} else if !errors.Is(err, kv.ErrNotFound) {
 			return err
 		}
-		id, err := nextID(tx)
-		if err != nil {
+		var err error
+		if id, err = nextID(tx); err != nil {
 			return err
 		}
 		keys = newKeyspace(id)
@@ -385,6 +389,9 @@ func (ix *Index) create(ctx context.Context) (keyspace, *header, error) {
 			tx.Set(keys.header(), h.append(nil)),
 		)
 	})
+	if err == nil {
+		ix.id.Store(id)
+	}
 	return keys, h, outer(err)
 }
 

@@ -32,7 +32,7 @@ func (ix *Index) Finish(ctx context.Context) error {
 	if err := ix.db.store.roomy(); err != nil {
 		return err
 	}
-	c := &indexCommit{ctx: ctx, ix: ix, keys: keys, header: h}
+	c := &indexCommit{ctx: ctx, ix: ix, keys: keys, header: h, kept: &keptNodes{}}
 	next := h.clone()
 	next.bare = false
 	var nodes atomic.Uint64

@@ -73,9 +73,15 @@ func (ix *Index) Commit(ctx context.Context, u IndexUpdate) error {
 	}
 	hasRows := func(s spaceHeader) bool { return s.rows > 0 }
 	c.makeBare = u.Fresh && !c.header.bare && !slices.ContainsFunc(c.header.spaces, hasRows)
-	return c.apply(u.Docs, func(h *header) {
+	id := ix.id.Load()
+	c.kept = ix.db.store.nodes.take(id, c.header.append(nil))
+	err = c.apply(u.Docs, func(h *header) {
 		h.seq, h.purgeSeq, h.epoch = u.Seq, u.PurgeSeq, epoch
 	})
+	if err == nil {
+		ix.db.store.nodes.give(id, c.header.append(nil), c.kept)
+	}
+	return err
 }
 
 // indexCommit is a commit under way.
@@ -86,11 +92,14 @@ type indexCommit struct {
 	makeBare bool
 	keys     keyspace
 	header   *header // as it is on disk
+	kept     *keptNodes
 
 	// To be used again for each document:
 	numbered []*IndexRow
 	list     []source
 	text     []byte
+	briefs   []byte
+	brief    []byte
 }
 
 // sources encodes what rows a document has into the memory of w.
@@ -105,6 +114,12 @@ type indexWrite struct {
 	sets   []keyValue
 	size   int
 	memory arena // of keys and values
+	nodes  []keptNode
+}
+
+type keptNode struct {
+	id    uint64
+	value []byte // nil: removed
 }
 
 // arena is memory for many small things that go away together.
@@ -205,6 +220,9 @@ func (c *indexCommit) write(w *indexWrite) error {
 	})
 	if err == nil {
 		c.header = w.header
+		for _, n := range w.nodes {
+			c.kept.set(n.id, n.value)
+		}
 	}
 	return err
 }
@@ -246,7 +264,7 @@ func (c *indexCommit) finishPlan(r kv.Reader, w *indexWrite, changes [][]rowChan
 		sh := &w.header.spaces[space]
 		for i := range list {
 			ch := &list[i]
-			if ch.old != nil {
+			if ch.gone {
 				sub(&sh.rows, 1)
 				sub(&sh.bytes, uint64(len(ch.position()))+ch.oldSize)
 			}
@@ -263,6 +281,7 @@ func (c *indexCommit) finishPlan(r kv.Reader, w *indexWrite, changes [][]rowChan
 		}
 		sortChanges(list)
 		u := newTreeUpdate(c.ctx, r, c.keys, space, c.ix.spec.Spaces[space].Reducers, w.header)
+		u.kept = c.kept
 		err := u.apply(list)
 		u.close()
 		if err != nil {
@@ -270,6 +289,7 @@ func (c *indexCommit) finishPlan(r kv.Reader, w *indexWrite, changes [][]rowChan
 		}
 		for id, value := range u.nodes {
 			w.set(c.keys.node(id), value)
+			w.nodes = append(w.nodes, keptNode{id, value})
 		}
 	}
 	return nil
@@ -305,7 +325,7 @@ func (c *indexCommit) diff(r kv.Reader, w *indexWrite, d *IndexDoc, changes [][]
 	if err != nil {
 		return err
 	}
-	c.numbered, c.list = number(c.keys, d, c.numbered[:0], c.list[:0], &w.memory)
+	c.numbered, c.list = c.number(d, c.numbered[:0], c.list[:0], &w.memory)
 	rows, list := c.numbered, c.list
 	if len(old) == 0 && len(list) == 0 {
 		return nil
@@ -314,9 +334,7 @@ func (c *indexCommit) diff(r kv.Reader, w *indexWrite, d *IndexDoc, changes [][]
 	for i := range list {
 		s := &list[i]
 		for len(old) > 0 && compareSources(&old[0], s) < 0 {
-			if err := c.goes(r, &old[0], changes); err != nil {
-				return err
-			}
+			goes(&old[0], changes)
 			old, same = old[1:], false
 		}
 		ch := rowChange{key: s.rowKey, new: rows[i]}
@@ -326,18 +344,13 @@ func (c *indexCommit) diff(r kv.Reader, w *indexWrite, d *IndexDoc, changes [][]
 			if o.hash == s.hash && o.size == s.size {
 				continue
 			}
-			if ch.old, err = c.oldRow(r, o); err != nil {
-				return err
-			}
-			ch.oldSize = o.size
+			ch.gone, ch.oldSize, ch.brief = true, o.size, o.brief
 		}
 		same = false
 		changes[s.space] = append(changes[s.space], ch)
 	}
 	for i := range old {
-		if err := c.goes(r, &old[i], changes); err != nil {
-			return err
-		}
+		goes(&old[i], changes)
 	}
 	switch {
 	case same:
@@ -350,33 +363,8 @@ func (c *indexCommit) diff(r kv.Reader, w *indexWrite, d *IndexDoc, changes [][]
 }
 
 // goes notes that a row is removed.
-func (c *indexCommit) goes(r kv.Reader, s *source, changes [][]rowChange) error {
-	old, err := c.oldRow(r, s)
-	if err != nil {
-		return err
-	}
-	changes[s.space] = append(changes[s.space], rowChange{key: s.rowKey, old: old, oldSize: s.size})
-	return nil
-}
-
-// oldRow returns a row as it was. Its value is read only if somebody wants to take it out of a reduction.
-func (c *indexCommit) oldRow(r kv.Reader, s *source) (*IndexRow, error) {
-	wanted := !c.header.bare && slices.ContainsFunc(c.ix.spec.Spaces[s.space].Reducers, func(r IndexReducer) bool {
-		_, ok := r.(IndexAccumulator)
-		return ok
-	})
-	if !wanted {
-		return &IndexRow{Key: s.key}, nil
-	}
-	value, err := r.Get(s.rowKey)
-	if err != nil {
-		if errors.Is(err, kv.ErrNotFound) {
-			err = corrupt("an index lacks a row", nil)
-		}
-		return nil, outer(err)
-	}
-	row, err := parseIndexRow(s.position(), value)
-	return &row, err
+func goes(s *source, changes [][]rowChange) {
+	changes[s.space] = append(changes[s.space], rowChange{key: s.rowKey, gone: true, oldSize: s.size, brief: s.brief})
 }
 
 // large replaces the rows of a document that has many, a piece at a time: first the old ones go, last piece first, then
@@ -392,9 +380,7 @@ func (c *indexCommit) large(d *IndexDoc) error {
 		err := c.piece(tear, func(s *Snapshot, w *indexWrite, changes [][]rowChange) error {
 			w.set(c.keys.source(d.ID, uint32(i)), nil)
 			for j := range pieces[i] {
-				if err := c.goes(s.kv, &pieces[i][j], changes); err != nil {
-					return err
-				}
+				goes(&pieces[i][j], changes)
 			}
 			return nil
 		})
@@ -402,7 +388,7 @@ func (c *indexCommit) large(d *IndexDoc) error {
 			return err
 		}
 	}
-	rows, list := number(c.keys, d, nil, nil, &arena{})
+	rows, list := c.number(d, nil, nil, &arena{})
 	for piece := uint32(0); len(list) > 0; piece++ {
 		n, size := 0, 0
 		for n < len(list) && n < pieceRows && size < pieceBytes {

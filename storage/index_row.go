@@ -43,6 +43,7 @@ type source struct {
 	ordinal uint32
 	size    uint64 // of the value
 	hash    uint64 // of the value
+	brief   []byte // what reducers have to know of it; see appendBriefs
 	rowKey  []byte // of the engine
 }
 
@@ -51,7 +52,7 @@ func (s *source) position() []byte { return s.rowKey[rowPrefixLen:] }
 func hashBytes(b []byte) uint64 { return xxhash.Sum64(b) }
 
 // A source record: flags, then, compressed by snappy if that pays, for each row: space, length of key, key, ordinal, size
-// and hash of the value. The keys of one document have much in common.
+// and hash of the value, length of brief, brief. The keys of one document have much in common.
 const (
 	sourceMore   = 1 // there may be further pieces
 	sourceSnappy = 2
@@ -66,6 +67,8 @@ func appendSources(b []byte, list []source) []byte {
 		b = binary.AppendUvarint(b, uint64(s.ordinal))
 		b = binary.AppendUvarint(b, s.size)
 		b = binary.LittleEndian.AppendUint64(b, s.hash)
+		b = binary.AppendUvarint(b, uint64(len(s.brief)))
+		b = append(b, s.brief...)
 	}
 	return b
 }
@@ -96,6 +99,9 @@ func parseSources(b []byte, keys keyspace, id string, spaces int) (flags byte, l
 			return 0, nil, corrupt("rows of a document in an index", nil)
 		}
 		s.hash, c.b = binary.LittleEndian.Uint64(c.b), c.b[8:]
+		if s.brief = c.bytes(); c.bad {
+			return 0, nil, corrupt("rows of a document in an index", nil)
+		}
 		s.rowKey = appendPosition(keys.appendRows(make([]byte, 0, rowPrefixLen+len(s.key)+len(id)+5), s.space), s.key, id, s.ordinal)
 		list = append(list, s)
 	}
@@ -110,9 +116,9 @@ func appendPosition(b, cut []byte, id string, ordinal uint32) []byte {
 	return b
 }
 
-// number gives rows their positions and orders them. Rows with equal keys keep their order.
-// The results are appended to rows and list, and the keys lie in memory.
-func number(keys keyspace, d *IndexDoc, rows []*IndexRow, list []source, memory *arena) ([]*IndexRow, []source) {
+// number gives rows their positions and orders them. Rows with equal keys keep their order. The results are appended to
+// rows and list; what they point to lies in memory.
+func (c *indexCommit) number(d *IndexDoc, rows []*IndexRow, list []source, memory *arena) ([]*IndexRow, []source) {
 	for space, emitted := range d.Spaces {
 		first := len(list)
 		sorted := true
@@ -123,6 +129,8 @@ func number(keys keyspace, d *IndexDoc, rows []*IndexRow, list []source, memory 
 			if len(s.key) > maxIndexKey {
 				s.key = cutIndexKey(nil, s.key)
 			}
+			c.briefs, c.brief = appendBriefs(c.briefs[:0], c.ix.spec.Spaces[space].Reducers, row, c.brief)
+			s.brief = append(memory.take(len(c.briefs)), c.briefs...)
 			sorted = sorted && (i == 0 || bytes.Compare(list[len(list)-1].key, s.key) <= 0)
 			rows, list = append(rows, row), append(list, s)
 		}
@@ -134,7 +142,7 @@ func number(keys keyspace, d *IndexDoc, rows []*IndexRow, list []source, memory 
 			if i > first && bytes.Equal(list[i-1].key, s.key) {
 				s.ordinal = list[i-1].ordinal + 1
 			}
-			s.rowKey = appendPosition(keys.appendRows(memory.take(rowPrefixLen+len(s.key)+len(d.ID)+5), s.space), s.key, d.ID, s.ordinal)
+			s.rowKey = appendPosition(c.keys.appendRows(memory.take(rowPrefixLen+len(s.key)+len(d.ID)+5), s.space), s.key, d.ID, s.ordinal)
 		}
 	}
 	return rows, list

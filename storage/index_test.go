@@ -30,7 +30,14 @@ func (countReducer) Rereduce(_ context.Context, parts [][]byte) ([]byte, error) 
 	return binary.AppendUvarint(nil, n), nil
 }
 
-func (countReducer) Accumulate(_ context.Context, part []byte, added, removed []IndexRow) ([]byte, bool) {
+func (countReducer) Brief(b []byte, row *IndexRow) []byte { return append(b, row.ID[:1]...) }
+
+func (countReducer) Accumulate(_ context.Context, part []byte, added []IndexRow, removed [][]byte) ([]byte, bool) {
+	for _, brief := range removed {
+		if len(brief) != 1 {
+			return nil, false
+		}
+	}
 	n, _ := binary.Uvarint(part)
 	return binary.AppendUvarint(nil, n+uint64(len(added))-uint64(len(removed))), true
 }

@@ -123,9 +123,11 @@ func (n *treeNode) end(i int, end []byte) []byte {
 
 // rowChange is a row that comes, goes, or gets another value.
 type rowChange struct {
-	key      []byte    // of the engine
-	old, new *IndexRow // nil: there was none, there will be none
-	oldSize  uint64    // of the old value
+	key     []byte    // of the engine
+	new     *IndexRow // nil: there will be none
+	gone    bool      // there was one
+	oldSize uint64    // of its value
+	brief   []byte    // what reducers have to know of it
 }
 
 func (c *rowChange) position() []byte { return c.key[rowPrefixLen:] }
@@ -139,6 +141,7 @@ type treeUpdate struct {
 	reducers []IndexReducer
 	header   *header
 	nodes    map[uint64][]byte // written: encoded; removed: nil
+	kept     *keptNodes        // as they were; nil: nothing is kept
 	rows     kv.Iterator       // over the space's rows
 }
 
@@ -212,6 +215,9 @@ func (u *treeUpdate) plant(entries []treeEntry, level int) error {
 
 func (u *treeUpdate) read(id uint64) (*treeNode, error) {
 	value, ok := u.nodes[id]
+	if !ok && u.kept != nil {
+		value, ok = u.kept.nodes[id]
+	}
 	if !ok {
 		var err error
 		if value, err = u.kv.Get(u.keys.node(id)); err != nil {
@@ -219,6 +225,9 @@ func (u *treeUpdate) read(id uint64) (*treeNode, error) {
 				err = corrupt("an index lacks a node", nil)
 			}
 			return nil, outer(err)
+		}
+		if u.kept != nil {
+			u.kept.set(id, value)
 		}
 	}
 	return parseNode(value, len(u.reducers))
@@ -385,7 +394,7 @@ func (u *treeUpdate) sum(entries []treeEntry) (treeEntry, error) {
 func (u *treeUpdate) run(e *treeEntry, from, end []byte, changes []rowChange) ([]treeEntry, error) {
 	count := e.count
 	for i := range changes {
-		if changes[i].old == nil {
+		if !changes[i].gone {
 			count++
 		}
 		if changes[i].new == nil {
@@ -414,23 +423,48 @@ func (u *treeUpdate) accumulate(e *treeEntry, changes []rowChange) ([][]byte, bo
 			return nil, false
 		}
 	}
-	var added, removed []IndexRow
+	var added []IndexRow
+	var removed [][]byte
 	for i := range changes {
 		if changes[i].new != nil {
 			added = append(added, *changes[i].new)
 		}
-		if changes[i].old != nil {
-			removed = append(removed, *changes[i].old)
+		if changes[i].gone {
+			removed = append(removed, changes[i].brief)
 		}
 	}
 	parts := make([][]byte, len(u.reducers))
+	briefs := make([][]byte, len(removed))
 	for r := range u.reducers {
+		for i := range removed {
+			c := cursor{b: removed[i]}
+			briefs[i] = c.bytes()
+			if removed[i] = c.b; c.bad {
+				return nil, false
+			}
+		}
 		var ok bool
-		if parts[r], ok = u.reducers[r].(IndexAccumulator).Accumulate(u.ctx, e.parts[r], added, removed); !ok {
+		if parts[r], ok = u.reducers[r].(IndexAccumulator).Accumulate(u.ctx, e.parts[r], added, briefs); !ok {
 			return nil, false
 		}
 	}
 	return parts, true
+}
+
+// appendBriefs appends what the reducers of a space have to know of a row when it goes: the length and the bytes for
+// each. Unless all of them can do with that, nobody will ask.
+func appendBriefs(b []byte, reducers []IndexReducer, row *IndexRow, scratch []byte) (out, again []byte) {
+	start := len(b)
+	for _, r := range reducers {
+		a, ok := r.(IndexAccumulator)
+		if !ok {
+			return b[:start], scratch
+		}
+		scratch = a.Brief(scratch[:0], row)
+		b = binary.AppendUvarint(b, uint64(len(scratch)))
+		b = append(b, scratch...)
+	}
+	return b, scratch
 }
 
 // row is a row and where it is.

@@ -41,6 +41,7 @@ type Store struct {
 	syncer  *syncer
 	updates *updates
 	tasks   tasks
+	nodes   nodeCache
 
 	counters counters
 

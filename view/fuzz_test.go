@@ -39,7 +39,7 @@ func FuzzReduce(f *testing.F) {
 				}
 			}
 			if acc, ok := r.(storage.IndexAccumulator); ok && len(a) > 0 {
-				acc.Accumulate(ctx, a, rows[:1], rows[1:])
+				acc.Accumulate(ctx, a, rows[:1], briefs(acc, rows[1:]))
 			}
 		}
 		for _, group := range []int{GroupExact, 1, 3} {

@@ -139,8 +139,11 @@ func (s *stats) append(b []byte) []byte {
 	return append(b, '}')
 }
 
+// Brief tells the value if it is an integer.
+func (statsReducer) Brief(b []byte, row *storage.IndexRow) []byte { return appendExact(b, row) }
+
 // Accumulate adds and subtracts integers, as long as neither the least nor the greatest goes.
-func (statsReducer) Accumulate(_ context.Context, reduction []byte, added, removed []storage.IndexRow) ([]byte, bool) {
+func (statsReducer) Accumulate(_ context.Context, reduction []byte, added []storage.IndexRow, removed [][]byte) ([]byte, bool) {
 	if len(reduction) == 0 || reduction[0] != '{' {
 		return nil, false
 	}
@@ -149,7 +152,7 @@ func (statsReducer) Accumulate(_ context.Context, reduction []byte, added, remov
 		return nil, false
 	}
 	for i := range removed {
-		n, ok := exact(rowValue(removed[i].Value))
+		n, ok := exact(removed[i])
 		if !ok || n.compare(s.min) <= 0 || n.compare(s.max) >= 0 {
 			return nil, false
 		}

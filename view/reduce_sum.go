@@ -48,8 +48,23 @@ func (r sumReducer) result(s *summer) []byte {
 	return out
 }
 
+// Brief tells the value if it is an integer.
+func (sumReducer) Brief(b []byte, row *storage.IndexRow) []byte { return appendExact(b, row) }
+
+// appendExact appends the value of a row if it is an integer, and not a long one.
+func appendExact(b []byte, row *storage.IndexRow) []byte {
+	value := rowValue(row.Value)
+	if len(value) > 20 {
+		return b
+	}
+	if _, ok := exact(value); ok {
+		b = append(b, value...)
+	}
+	return b
+}
+
 // Accumulate adds and subtracts integers.
-func (sumReducer) Accumulate(_ context.Context, reduction []byte, added, removed []storage.IndexRow) ([]byte, bool) {
+func (sumReducer) Accumulate(_ context.Context, reduction []byte, added []storage.IndexRow, removed [][]byte) ([]byte, bool) {
 	sum, ok := exact(reduction)
 	for i := 0; i < len(added) && ok; i++ {
 		var n number
@@ -58,7 +73,7 @@ func (sumReducer) Accumulate(_ context.Context, reduction []byte, added, removed
 	}
 	for i := 0; i < len(removed) && ok; i++ {
 		var n number
-		n, ok = exact(rowValue(removed[i].Value))
+		n, ok = exact(removed[i])
 		sum = sum.add(n.negative())
 	}
 	if !ok {
