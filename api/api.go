@@ -140,6 +140,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			q.fail(errInternal)
 		}
 	}()
+	q.hurryBody()
 	if err := q.serve(); err != nil {
 		q.fail(err)
 	}

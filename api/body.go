@@ -11,19 +11,34 @@ import (
 	"time"
 )
 
+// hurryBody makes the body come in time, if there is one. It is done before anything else is looked at, because the server
+// waits for the body of every request, even of those that are refused. Until then the time is the server's to bound; a
+// request that has nothing more to send may take its time.
+func (q *request) hurryBody() {
+	control := http.NewResponseController(q.w.ResponseWriter)
+	if q.ContentLength == 0 && len(q.TransferEncoding) == 0 {
+		if !q.w.multiplexed { // where streams are read apart from each other there is nothing to be read
+			_ = control.SetReadDeadline(time.Time{})
+		}
+		return
+	}
+	q.sent = &sentBody{ReadCloser: q.Request.Body}
+	q.sent.hurry(control, q.config.Limits.BodyTimeout)
+}
+
 // limitBody bounds the body, and undoes its compression, whose result has the same bound.
 func (q *request) limitBody() error {
 	limit := q.config.MaxRequestSize
 	if q.ContentLength > limit {
 		return errRequestTooLarge
 	}
-	body := &sentBody{ReadCloser: http.MaxBytesReader(q.w.ResponseWriter, q.Request.Body, limit)}
-	if q.ContentLength == 0 && len(q.TransferEncoding) == 0 {
-		q.Body = body
+	bounded := http.MaxBytesReader(q.w.ResponseWriter, q.Request.Body, limit)
+	if q.sent == nil {
+		q.Body = &sentBody{ReadCloser: bounded}
 		return nil
 	}
-	q.sent = body
-	body.hurry(http.NewResponseController(q.w.ResponseWriter), q.config.Limits.BodyTimeout)
+	body := q.sent
+	body.ReadCloser = bounded
 	// An attachment that is sent compressed is stored so: its handler asks for the encoding itself.
 	switch encoding := strings.ToLower(q.Header.Get("Content-Encoding")); encoding {
 	case "", "identity":
@@ -76,8 +91,11 @@ func (f *inflater) Read(p []byte) (int, error) {
 func (f *inflater) Close() error { return f.body.Close() }
 
 func inflateError(err error) error {
-	var tooLarge *http.MaxBytesError
-	if err == nil || err == io.EOF || errors.Is(err, errRequestTooLarge) || errors.As(err, &tooLarge) {
+	var (
+		tooLarge *http.MaxBytesError
+		known    *Error // it came too slowly, or not to its end
+	)
+	if err == nil || err == io.EOF || errors.As(err, &known) || errors.As(err, &tooLarge) {
 		return err
 	}
 	return badRequest("The request body is not compressed as its Content-Encoding says: " + err.Error())
@@ -155,6 +173,7 @@ func (b *sentBody) Read(p []byte) (int, error) {
 	case err == io.EOF:
 		b.rest()
 	case errors.Is(err, os.ErrDeadlineExceeded):
+		b.control = nil // nobody waits for the rest
 		err = errSlowBody
 	case !errors.As(err, &tooLarge):
 		err = errCutBody

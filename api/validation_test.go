@@ -111,8 +111,11 @@ func TestHostileFunctions(t *testing.T) {
 	n.must("PUT", "/other/_design/d", `{"validate_doc_update":"function () { for (;;); }"}`)
 	ended := make(chan string)
 	requests := [][2]string{
-		{"GET", "/db/_design/d/_show/s"}, {"POST", "/db/_design/d/_update/u"}, {"GET", "/db/_changes?filter=d/f"},
-		{"GET", "/db/_design/d/_rewrite/x"}, {"PUT", "/other/x"},
+		{"GET", "/db/_design/d/_show/s"},
+		{"POST", "/db/_design/d/_update/u"},
+		{"GET", "/db/_changes?filter=d/f"},
+		{"GET", "/db/_design/d/_rewrite/x"},
+		{"PUT", "/other/x"},
 	}
 	for _, r := range requests {
 		go func() {

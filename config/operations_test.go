@@ -24,10 +24,15 @@ func TestOperations(t *testing.T) {
 		t.Errorf("limits: %+v", s.Limits)
 	}
 	for _, set := range [][3]string{
-		{"log", "access", "true"}, {"log", "slow_request", "0"},
-		{"prometheus", "additional_port", "true"}, {"prometheus", "bind_address", "any"}, {"prometheus", "port", "9100"},
-		{"chttpd", "max_connections", "0"}, {"mangrove", "memory_limit", "1GiB"},
-		{"mangrove", "body_timeout", "500"}, {"mangrove", "write_timeout", "250"},
+		{"log", "access", "true"},
+		{"log", "slow_request", "0"},
+		{"prometheus", "additional_port", "true"},
+		{"prometheus", "bind_address", "any"},
+		{"prometheus", "port", "9100"},
+		{"chttpd", "max_connections", "0"},
+		{"mangrove", "memory_limit", "1GiB"},
+		{"mangrove", "body_timeout", "500"},
+		{"mangrove", "write_timeout", "250"},
 	} {
 		if _, err := c.Set(set[0], set[1], set[2], false); err != nil {
 			t.Fatal(err)
@@ -45,7 +50,8 @@ func TestOperations(t *testing.T) {
 	}
 	for _, set := range [][3]string{
 		{"prometheus", "port", "65536"},
-		{"mangrove", "memory_limit", "much"}, {"mangrove", "body_timeout", "0"},
+		{"mangrove", "memory_limit", "much"},
+		{"mangrove", "body_timeout", "0"},
 	} {
 		var wrong *ValueError
 		if _, err := c.Set(set[0], set[1], set[2], false); !errors.As(err, &wrong) {

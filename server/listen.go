@@ -85,14 +85,19 @@ func closeAll(endpoints []endpoint) {
 
 // newServer returns what answers the requests of an endpoint.
 func (e *endpoint) newServer(maxURI int, logger *slog.Logger) *http.Server {
-	return &http.Server{
+	s := &http.Server{
 		Handler:           e.handler,
 		TLSConfig:         e.tls,
 		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       requestTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    headerBytes + maxURI,
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
 	}
+	if e.apart {
+		s.WriteTimeout = requestTimeout // no gate sees to that, and the answers are short
+	}
+	return s
 }
 
 // serve answers requests at the endpoints, whose connections pass the gate, until ctx is done and working is

@@ -29,6 +29,10 @@ const (
 	// Bodies and answers have no limit of time, as an upload may be slow and a
 	// feed never ends; but something must come, or be taken: see config.Limits.
 	headerTimeout = 30 * time.Second
+	// requestTimeout is how long a request may take to come where the API does
+	// not bound that itself: those that net/http refuses, and the ports that
+	// are not for the node's clients.
+	requestTimeout = time.Minute
 	// idleTimeout is how long a connection may wait for its next request.
 	idleTimeout = 3 * time.Minute
 	// headerBytes is what a request's head may have beside the longest URL:

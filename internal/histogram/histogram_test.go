@@ -80,8 +80,13 @@ func TestShape(t *testing.T) {
 	got := s.Shape()
 	want := Shape{Mean: 3, GeometricMean: math.Pow(40, 0.25), HarmonicMean: 4 / 1.95, Variance: 2.5, Deviation: math.Sqrt(2.5), Kurtosis: 8.5/6.25 - 3}
 	for _, pair := range [][2]float64{
-		{got.Mean, want.Mean}, {got.GeometricMean, want.GeometricMean}, {got.HarmonicMean, want.HarmonicMean},
-		{got.Variance, want.Variance}, {got.Deviation, want.Deviation}, {got.Skew, 0}, {got.Kurtosis, want.Kurtosis},
+		{got.Mean, want.Mean},
+		{got.GeometricMean, want.GeometricMean},
+		{got.HarmonicMean, want.HarmonicMean},
+		{got.Variance, want.Variance},
+		{got.Deviation, want.Deviation},
+		{got.Skew, 0},
+		{got.Kurtosis, want.Kurtosis},
 	} {
 		if math.Abs(pair[0]-pair[1]) > 1e-9 {
 			t.Fatalf("%+v, want %+v", got, want)
