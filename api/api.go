@@ -144,6 +144,9 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := q.serve(); err != nil {
 		q.fail(err)
 	}
+	if q.gone {
+		panic(http.ErrAbortHandler)
+	}
 }
 
 // serve finds the handler of the request and calls it.

@@ -12,18 +12,13 @@ import (
 )
 
 // hurryBody makes the body come in time, if there is one. It is done before anything else is looked at, because the server
-// waits for the body of every request, even of those that are refused. Until then the time is the server's to bound; a
-// request that has nothing more to send may take its time.
+// waits for the body of every request, even of those that are refused.
 func (q *request) hurryBody() {
-	control := http.NewResponseController(q.w.ResponseWriter)
 	if q.ContentLength == 0 && len(q.TransferEncoding) == 0 {
-		if !q.w.multiplexed { // where streams are read apart from each other there is nothing to be read
-			_ = control.SetReadDeadline(time.Time{})
-		}
-		return
+		return // net/http has taken away all deadlines
 	}
 	q.sent = &sentBody{ReadCloser: q.Request.Body}
-	q.sent.hurry(control, q.config.Limits.BodyTimeout)
+	q.sent.hurry(http.NewResponseController(q.w.ResponseWriter), q.config.Limits.BodyTimeout)
 }
 
 // limitBody bounds the body, and undoes its compression, whose result has the same bound.

@@ -1,10 +1,15 @@
 package api
 
 import (
+	"bufio"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -55,5 +60,66 @@ func TestSlowBodies(t *testing.T) {
 	feed := n.must(http.MethodPost, "/db/_changes?feed=longpoll&since=now&timeout=900", `{}`)
 	if !strings.Contains(string(feed.body), "last_seq") {
 		t.Errorf("%s", feed.body)
+	}
+}
+
+// TestStalledBodiesOfRefused sends the beginnings of bodies with requests that are refused before anybody looks at their
+// bodies. The server waits for the rest, but not for ever.
+func TestStalledBodiesOfRefused(t *testing.T) {
+	n := newNode(t, setting("mangrove", "body_timeout", "200"))
+	n.must(http.MethodPut, "/db", nil)
+	zipped := pack(t, `{"text":"`+strings.Repeat("x", 1000)+`"}`)
+	admin := "Authorization: " + n.request(http.MethodGet, "/", nil).Header.Get("Authorization") + "\r\n"
+	for _, c := range []struct {
+		name, path, headers, body string
+		status                    int
+	}{
+		{"a wrong password", "/db/a", "Authorization: Basic eDp5\r\n", "{", http.StatusUnauthorized},
+		{"a long address", "/db/" + strings.Repeat("a", 10000), "", "{", http.StatusRequestURITooLong},
+		{"an attachment without a right to it", "/db/a/b", "", "{", http.StatusUnauthorized},
+		{"compressed", "/db/a", admin + "Content-Encoding: gzip\r\n", zipped[:12], http.StatusRequestTimeout},
+		{"plain", "/db/a", admin, "{", http.StatusRequestTimeout},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			conn, err := net.Dial("tcp", strings.TrimPrefix(n.url, "http://"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+			fmt.Fprintf(conn, "PUT %s HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n%s\r\n%s", c.path, c.headers, c.body)
+			r := bufio.NewReader(conn)
+			answer, err := http.ReadResponse(r, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _ = io.Copy(io.Discard, answer.Body)
+			if answer.StatusCode != c.status {
+				t.Errorf("%s, not %d", answer.Status, c.status)
+			}
+			if _, err := r.ReadByte(); err != io.EOF && !errors.Is(err, syscall.ECONNRESET) {
+				t.Errorf("the connection goes on: %v", err)
+			}
+		})
+	}
+}
+
+// TestFeedsOutlastTheServersTime waits in a feed for longer than the server gives to a request that nobody has looked at.
+func TestFeedsOutlastTheServersTime(t *testing.T) {
+	n := newNode(t)
+	n.must(http.MethodPut, "/db", nil)
+	s := httptest.NewUnstartedServer(n.api)
+	s.Config.ReadTimeout = 200 * time.Millisecond
+	s.Start()
+	defer s.Close()
+	n.url = s.URL
+	for _, feed := range []*answer{
+		n.must(http.MethodGet, "/db/_changes?feed=longpoll&since=now&timeout=600", nil),
+		n.must(http.MethodPost, "/db/_changes?feed=continuous&since=now&timeout=600", `{}`),
+	} {
+		if !strings.Contains(string(feed.body), "last_seq") {
+			t.Errorf("%q", feed.body)
+		}
 	}
 }

@@ -1,10 +1,12 @@
 package api
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -309,4 +311,33 @@ func TestFeedBuffer(t *testing.T) {
 		t.Errorf("a buffer of %d bytes was kept", cap(f.out))
 	}
 	f.release()
+}
+
+// TestHalfClosed ends what is sent while the answer is on its way, and still listens. That counts as leaving, so what
+// comes of the answer must not look like all of it.
+func TestHalfClosed(t *testing.T) {
+	n := newNode(t)
+	n.must(http.MethodPut, "/db", nil)
+	for _, feed := range []string{"longpoll", "continuous", "eventsource"} {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(n.url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+		r := n.request(http.MethodGet, "/db/_changes?since=now&feed="+feed, nil)
+		if err := r.Write(conn); err != nil {
+			t.Fatal(err)
+		}
+		if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		answer, err := http.ReadResponse(bufio.NewReader(conn), r)
+		if err != nil {
+			continue // it was left before the answer began
+		}
+		if text, err := io.ReadAll(answer.Body); err == nil {
+			t.Errorf("%s: %q and no more", feed, text)
+		}
+	}
 }

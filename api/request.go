@@ -37,6 +37,7 @@ type request struct {
 
 	class  class
 	waits  bool         // the answer is a feed that waits for news
+	gone   bool         // the client is, before the end of the answer
 	sent   *sentBody    // what Body reads from; nil before it was looked at
 	logger *slog.Logger // see log
 }

@@ -51,10 +51,15 @@ func (q *request) replyText(status int, b []byte) error {
 	return q.lost(err)
 }
 
-// lost is for errors of writing the answer: the client has gone, and nobody is left to be told.
+// lost is for errors of writing the answer: the client has gone, and nobody is left to be told. It may have ended only
+// what it sends, and still listen: so the answer is not ended either, but the connection is cut; see ServeHTTP.
 func (q *request) lost(err error) error {
 	if err != nil {
 		q.log().With(q.describe()...).Debug("a client went away", "error", err)
+		// What a function answers may have a body that its status does not allow, or a longer one than it says.
+		if !errors.Is(err, http.ErrBodyNotAllowed) && !errors.Is(err, http.ErrContentLength) {
+			q.gone = true
+		}
 	}
 	return nil
 }

@@ -60,11 +60,14 @@ func (w *rowWriter) tail() error {
 }
 
 func (w *rowWriter) gone(err error) error {
-	if err != nil {
-		_ = w.q.lost(err)
-		return errGone
+	if err == nil {
+		return nil
 	}
-	return nil
+	// A list function may end before its rows do, which is not the client's end.
+	if !errors.Is(err, errGone) {
+		_ = w.q.lost(err)
+	}
+	return errGone
 }
 
 // begin starts a row.

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"encoding/json"
 	"net/http"
 	"slices"
 	"strconv"
@@ -186,11 +187,19 @@ func getStats(q *request) error {
 		if name == "" {
 			continue
 		}
-		branch, ok := at.(map[string]any)
-		if !ok || branch[name] == nil {
-			return errMissing
+		if leaf, ok := at.(metric); ok {
+			at = leaf.members()
 		}
-		at = branch[name]
+		branch, _ := at.(map[string]any)
+		at = branch[name] // null for what there is not, as in CouchDB
 	}
 	return q.reply(http.StatusOK, at)
+}
+
+// members returns the metric as what it is in JSON, for paths that go on into it.
+func (m metric) members() (members map[string]any) {
+	if text, err := json.Marshal(m); err == nil {
+		_ = json.Unmarshal(text, &members)
+	}
+	return members
 }

@@ -292,6 +292,8 @@ func TestForeignBackup(t *testing.T) {
 		{"shallow and broken", strings.Replace(head, "full", "shallow", 1) + `[{"_id":"a","x":"te` + marker + "\n" + one, "", 0, ErrChanged},
 		{"before there was a first line", one + `[{"_id":"c","_rev":"1-c"}]` + "\n", "a b c", 0, nil},
 		{"resumed then", one + `[{"_id":"c","x` + "\n" + `[{"_id":"c","_rev":"1-c"}]` + "\n", "a b c", 1, nil},
+		{"broken and not resumed", one + `[{"_id":"c","x` + "\n", "a b", 1, ErrCut},
+		{"nothing but a broken line", `[{"_id":"c","x` + "\n", "", 1, ErrCut},
 		{"without revisions", `[{"_id":"a","x":1}]` + "\n", "a", 0, nil},
 		{"cut", head + one + `[{"_id":"c"`, "a b", 0, ErrCut},
 		{"cut between lines", head + `[{"_id":"a"},`, "a", 0, ErrCut},

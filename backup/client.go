@@ -230,8 +230,12 @@ func passing(err error) bool {
 		}
 		return r.Status >= http.StatusInternalServerError
 	}
-	// A full disk on this side, or a backup that is no good, stays so.
+	// A full disk on this side, a certificate or a backup that is no good, stays so.
 	var file *os.PathError
+	var certificate *tls.CertificateVerificationError
+	if errors.As(err, &certificate) {
+		return false
+	}
 	return !errors.As(err, &file) && !errors.Is(err, ErrChanged) && !errors.Is(err, ErrFormat)
 }
 

@@ -1,13 +1,18 @@
 package backup
 
 import (
+	"crypto/tls"
 	"errors"
 	"io"
+	"io/fs"
+	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -53,6 +58,30 @@ func TestSilence(t *testing.T) {
 	}
 }
 
+// A certificate that cannot be trusted is not trusted at the second try either.
+func TestUntrustedCertificate(t *testing.T) {
+	var dialed atomic.Int64
+	s := httptest.NewUnstartedServer(http.NotFoundHandler())
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			dialed.Add(1)
+		}
+	}
+	s.StartTLS()
+	defer s.Close()
+	u, err := url.Parse(s.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := NewClient(u, Options{Pause: time.Millisecond})
+	defer c.Close()
+	var refused *tls.CertificateVerificationError
+	if _, err := c.Databases(t.Context()); !errors.As(err, &refused) || dialed.Load() != 1 {
+		t.Errorf("%v, after %d connections", err, dialed.Load())
+	}
+}
+
 // TestRefusals are answers after which nothing is tried again.
 func TestRefusals(t *testing.T) {
 	for _, code := range []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusInsufficientStorage} {
@@ -90,6 +119,10 @@ func TestDivision(t *testing.T) {
 			_, _ = io.WriteString(w, `{}`)
 		case int64(len(body)) != r.ContentLength || strings.Count(string(body), `"_id"`) > 2 || strings.Contains(string(body), "large"):
 			w.WriteHeader(http.StatusRequestEntityTooLarge)
+		case strings.Contains(string(body), "bad"):
+			w.WriteHeader(http.StatusBadRequest)
+		case strings.Contains(string(body), "stub"):
+			w.WriteHeader(http.StatusPreconditionFailed)
 		default:
 			taken.Add(int64(strings.Count(string(body), `"_id"`)))
 			_, _ = io.WriteString(w, `[]`)
@@ -100,7 +133,7 @@ func TestDivision(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, id := range []string{"a", "b", "c", "large", "d", "e", "f"} {
+	for _, id := range []string{"a", "b", "c", "large", "d", "bad", "e", "stub", "f"} {
 		if err := w.Text(id, strings.NewReader(`{"_id":"`+id+`","_rev":"1-a"}`)); err != nil {
 			t.Fatal(err)
 		}
@@ -109,8 +142,30 @@ func TestDivision(t *testing.T) {
 		t.Fatal(err)
 	}
 	r, err := c.Restore(t.Context(), strings.NewReader(text.String()), "db", RestoreOptions{})
-	if err != nil || r.Written != 6 || r.Refused != 1 || taken.Load() != 6 || len(r.Reasons) != 1 || !strings.HasPrefix(r.Reasons[0], "large: ") {
-		t.Errorf("%+v, %v, %d taken", r, err, taken.Load())
+	if err != nil || r.Written != 6 || r.Refused != 3 || taken.Load() != 6 || len(r.Reasons) != 3 {
+		t.Fatalf("%+v, %v, %d taken", r, err, taken.Load())
+	}
+	slices.Sort(r.Reasons)
+	for i, id := range []string{"bad", "large", "stub"} {
+		if !strings.HasPrefix(r.Reasons[i], id+": ") {
+			t.Errorf("refused %q, want %s", r.Reasons[i], id)
+		}
+	}
+}
+
+// A backup must not take the place of what is no file, such as a device.
+func TestSaveInPlaceOfNoFile(t *testing.T) {
+	c := newClient(t, func(http.ResponseWriter, *http.Request) { t.Error("the node was asked") })
+	path := filepath.Join(t.TempDir(), "place")
+	if err := os.Mkdir(path, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	var refused *fs.PathError
+	if _, err := c.Save(t.Context(), "db", path, false, FetchOptions{}); !errors.As(err, &refused) {
+		t.Errorf("%v", err)
+	}
+	if entries, err := os.ReadDir(filepath.Dir(path)); err != nil || len(entries) != 1 {
+		t.Errorf("%v, %v", entries, err)
 	}
 }
 

@@ -57,6 +57,10 @@ func FileName(db string, compress bool) string {
 // Save makes a backup of a database and puts it into a file, which is there only if the backup is good: it is written
 // under another name, synced, read again and checked first. What was there under the name is replaced.
 func (c *Client) Save(ctx context.Context, db, path string, compress bool, o FetchOptions) (*Saved, error) {
+	// Renaming would put the file in the place of a device or a pipe.
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return nil, &fs.PathError{Op: "back up to", Path: path, Err: errors.New("it is there, and not a file")}
+	}
 	var saved *Saved
 	err := c.retry(ctx, func() (err error) {
 		saved, err = c.saveOnce(ctx, db, path, compress, o)

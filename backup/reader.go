@@ -61,6 +61,7 @@ type Reader struct {
 	counts  Counts
 	last    string
 	ignored int
+	broken  bool // the last line was ignored
 }
 
 // NewReader returns a Reader. Nothing is read yet.
@@ -105,8 +106,12 @@ func (r *Reader) Next() (*Document, error) {
 		}
 		if err != nil {
 			line := r.s.line
-			if err = r.forgive(err); err != nil {
+			err = r.forgive(err)
+			switch {
+			case errors.Is(err, ErrCut), errors.Is(err, ErrChanged), errors.Is(err, ErrFormat):
 				return nil, &lineError{line, err}
+			case err != nil:
+				return nil, err // of reading: what is in the line has nothing to do with it
 			}
 		}
 	}
@@ -133,6 +138,7 @@ func (r *Reader) forgive(err error) error {
 		return fmt.Errorf("%w: %w", ErrFormat, err)
 	}
 	r.ignored++
+	r.broken = true
 	return nil
 }
 
@@ -169,7 +175,8 @@ func (r *Reader) end() error {
 	switch {
 	case !r.started:
 		return ErrFormat
-	case r.Origin() != nil && r.ending == nil:
+	case r.Origin() != nil && r.ending == nil, r.broken:
+		// What was in a broken line should have come again.
 		return ErrCut
 	}
 	return io.EOF
@@ -183,7 +190,7 @@ func (r *Reader) element() (*Document, error) {
 		return nil, cut(err)
 	case c == ']':
 		r.s.pos++
-		r.inLine = false
+		r.inLine, r.broken = false, false
 		return nil, r.s.endLine()
 	case !r.fresh:
 		if err := r.s.take(','); err != nil {

@@ -386,11 +386,22 @@ func (r *restoring) lacking(ctx context.Context, b *batch) (*batch, error) {
 	return rest, nil
 }
 
-// post writes a batch. One that is too large for the target is divided.
+// indigestible tells whether a target refused a batch for what is in it: it is too large, or one of its documents is such
+// that CouchDB refuses the whole request, which does not tell which.
+func indigestible(err error) bool {
+	switch status(err) {
+	case http.StatusRequestEntityTooLarge, http.StatusBadRequest, http.StatusPreconditionFailed:
+		return true
+	}
+	return false
+}
+
+// post writes a batch. One that the target does not take as a whole is divided, until it is known which document it is.
 func (r *restoring) post(ctx context.Context, b *batch) error {
 	rows, err := r.bulk(ctx, b)
-	if status(err) == http.StatusRequestEntityTooLarge {
+	if indigestible(err) {
 		if len(b.docs) == 1 {
+			r.c.options.Progress.Done.Add(1)
 			r.refuse(b.docs[0].ID, err.Error())
 			return nil
 		}

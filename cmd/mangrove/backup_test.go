@@ -38,6 +38,13 @@ func TestFindDatabase(t *testing.T) {
 	}
 }
 
+func TestPrintable(t *testing.T) {
+	const hostile = "caf\u00e9\x1b[2J\r\u009b31m\tx\ny"
+	if got, want := printable(hostile), "caf\u00e9\ufffd[2J\ufffd\ufffd31m\ufffdx\ny"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
 func TestBackupCommandLines(t *testing.T) {
 	folder := t.TempDir()
 	file := filepath.Join(folder, "file.jsonl")

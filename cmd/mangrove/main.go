@@ -38,7 +38,7 @@ func run(args []string) int {
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintf(os.Stderr, "mangrove: %v\n", err)
+	fmt.Fprintf(os.Stderr, "mangrove: %s\n", printable(err.Error()))
 	var failed failure
 	if errors.As(err, &failed) {
 		return exitFailure

@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
@@ -79,7 +81,18 @@ func (m *meter) print(w io.Writer, format string, args ...any) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.clear()
-	fmt.Fprintf(w, format+"\n", args...)
+	fmt.Fprintln(w, printable(fmt.Sprintf(format, args...)))
+}
+
+// printable replaces control characters. Names and reasons come from files and other machines, and a terminal would do
+// what they tell it.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\n' {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, s)
 }
 
 func (m *meter) show() {

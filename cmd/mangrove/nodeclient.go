@@ -31,6 +31,9 @@ func newNodeClient(base *url.URL, insecure bool) *nodeClient {
 	return &nodeClient{base, &http.Client{Transport: transport, Timeout: nodeTimeout}}
 }
 
+// errNoNode says that nothing listens at an address.
+var errNoNode = errors.New("no node answers")
+
 // get reads what a path names into v, if that is not nil, and tells whether
 // there is anything.
 func (n *nodeClient) get(ctx context.Context, path string, v any) (bool, error) {
@@ -84,7 +87,7 @@ func (n *nodeClient) do(ctx context.Context, method, path string, body, v any) e
 	}
 	res, err := n.http.Do(req)
 	if errors.Is(err, syscall.ECONNREFUSED) {
-		return fmt.Errorf("no node answers at %s: start it, or name another with --node (administrators can also be changed with --offline)", address)
+		return fmt.Errorf("%w at %s: start it, or name another with --node", errNoNode, address)
 	}
 	if err != nil {
 		return err

@@ -120,6 +120,9 @@ func (f *userFlags) run(cmd *cobra.Command, name string, do func(context.Context
 	if err == nil {
 		err = do(cmd.Context(), of, in, name)
 	}
+	if f.admin && errors.Is(err, errNoNode) {
+		err = fmt.Errorf("%w (administrators can also be changed with --offline)", err)
+	}
 	if err != nil {
 		return failure{err}
 	}

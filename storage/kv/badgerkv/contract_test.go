@@ -468,6 +468,33 @@ func TestMissingManifest(t *testing.T) {
 	}
 }
 
+// Who only looks must not have tables removed because the list of them was cut.
+func TestTornManifest(t *testing.T) {
+	dir := t.TempDir()
+	e := open(t, dir)
+	set(t, e, "k", "v")
+	if err := e.Close(); err != nil { // which writes a table
+		t.Fatal(err)
+	}
+	manifest := filepath.Join(dir, "keys", "MANIFEST")
+	text, err := os.ReadFile(manifest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(manifest, text[:len(text)-3], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(Options{Dir: dir, Reserve: reserve, Existing: true}); err == nil || !strings.Contains(err.Error(), ".sst") {
+		t.Errorf("open with half a manifest: %v", err)
+	}
+	if err := os.WriteFile(manifest, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := get(t, snapshot(t, open(t, dir)), "k"); got != "v" {
+		t.Errorf("k is %q", got)
+	}
+}
+
 func TestMemtableSize(t *testing.T) {
 	for memory, want := range map[int64]int64{1: 8 << 20, 64 << 20: 8 << 20, 1 << 30: 128 << 20, 1 << 60: 1 << 30} {
 		if got := memtableSize(memory); got != want {

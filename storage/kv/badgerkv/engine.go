@@ -15,7 +15,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -36,7 +35,8 @@ type Options struct {
 	Reserve int64
 	// Logger takes the engine's messages; nil discards them.
 	Logger *slog.Logger
-	// Existing refuses a folder that has no data in it with kv.ErrNotFound, instead of laying it out.
+	// Existing refuses a folder that has no data in it with kv.ErrNotFound, instead of laying it out, and one whose tables
+	// would not all be kept.
 	Existing bool
 }
 
@@ -100,19 +100,6 @@ func openBadger(o badger.Options) (db *badger.DB, err error) {
 // addresses what is in it with 32 bits.
 func memtableSize(memory int64) int64 { return min(max(memory/8, 8<<20), 1<<30) }
 
-// checkManifest refuses a folder that has tables but not the manifest that lists them: Badger would take it for an empty
-// one and remove the tables.
-func checkManifest(keys string) error {
-	if _, err := os.Stat(filepath.Join(keys, badger.ManifestFilename)); !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	entries, err := os.ReadDir(keys)
-	if slices.ContainsFunc(entries, func(e os.DirEntry) bool { return filepath.Ext(e.Name()) == ".sst" }) {
-		return fmt.Errorf("the file %s is missing, and without it the tables beside it cannot be read", badger.ManifestFilename)
-	}
-	return err
-}
-
 // Open opens or creates the engine in o.Dir. It returns kv.ErrLocked if another process has it open.
 func Open(o Options) (kv.Engine, error) {
 	if o.Logger == nil {
@@ -165,7 +152,12 @@ func Open(o Options) (kv.Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the key-value engine in %s: %w", keys, err)
 	}
-	if err := checkManifest(keys); err != nil {
+	err = checkManifest(bo)
+	if torn := (*tornManifest)(nil); errors.As(err, &torn) && !o.Existing {
+		o.Logger.Warn("engine: " + torn.Error())
+		err = nil
+	}
+	if err != nil {
 		return nil, fmt.Errorf("open the key-value engine in %s: %w", keys, err)
 	}
 	db, err := openBadger(bo)
