@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/mangrove-db/mangrove/config"
 	"github.com/mangrove-db/mangrove/document"
@@ -19,6 +20,10 @@ const UserPrefix = "org.couchdb.user:"
 
 // longestName is how many bytes a name may have that is looked for.
 const longestName = 4 << 10
+
+// shortName is how many bytes a name may have of which it is remembered that
+// nobody has it: whoever makes up names must not fill the memory with them.
+const shortName = 64
 
 // account is what is known of a name. It is not changed.
 type account struct {
@@ -138,11 +143,12 @@ func (a *account) refused(c *config.Auth) error {
 	return nil
 }
 
-// accounts finds accounts. What it remembers of documents counts while their
-// sequence is the same, which is looked up each time: a change is seen at once,
-// wherever it was made.
+// accounts finds accounts. What it remembers counts while the sequence of the
+// database is the same, or that of the document, which are looked up each time:
+// a change is seen at once, wherever it was made.
 type accounts struct {
 	store *storage.Store // nil: there are administrators alone
+	users atomic.Pointer[storage.DB]
 
 	mu         sync.Mutex // guards young and old
 	young, old map[string]seenUser
@@ -150,9 +156,10 @@ type accounts struct {
 
 // seenUser is an account as it was at a sequence of a database.
 type seenUser struct {
-	created int64
-	seq     storage.Seq
-	account *account
+	db       *storage.DB
+	database storage.Seq // the newest at which it was seen to be so
+	document storage.Seq // 0: there is none
+	account  *account    // nil: there is none
 }
 
 // maxUsers bounds the accounts remembered, twice.
@@ -186,7 +193,7 @@ func (s *accounts) user(name string) (*account, error) {
 	if s.store == nil {
 		return nil, nil
 	}
-	db, snap, err := s.store.Snapshot(dbname.Users)
+	db, snap, err := s.snapshot()
 	if errors.Is(err, storage.ErrNoDatabase) {
 		return nil, nil
 	}
@@ -194,15 +201,26 @@ func (s *accounts) user(name string) (*account, error) {
 		return nil, err
 	}
 	defer snap.Close()
+	now := seenUser{db: db, database: snap.Seq()}
+	seen, ok := s.remembered(name)
+	ok = ok && seen.db == db
+	if ok && seen.database == now.database {
+		return seen.account, nil
+	}
 	row, err := snap.Lookup(UserPrefix + name)
 	if errors.Is(err, storage.ErrNotFound) || err == nil && row.Deleted {
+		if len(name) <= shortName {
+			s.remember(name, now)
+		}
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	created := db.Created().UnixMicro()
-	if seen, ok := s.remembered(name); ok && seen.created == created && seen.seq == row.Seq {
+	now.document = row.Seq
+	if ok && seen.document == row.Seq {
+		now.account = seen.account
+		s.remember(name, now)
 		return seen.account, nil
 	}
 	var doc document.Document
@@ -219,8 +237,24 @@ func (s *accounts) user(name string) (*account, error) {
 	if len(conflicts) > 0 {
 		a.fault = errConflicts // nobody knows which of the passwords is the right one
 	}
-	s.remember(name, seenUser{created, row.Seq, a})
+	now.account = a
+	s.remember(name, now)
 	return a, nil
+}
+
+// snapshot opens a snapshot of the database of users.
+func (s *accounts) snapshot() (*storage.DB, *storage.Snapshot, error) {
+	if db := s.users.Load(); db != nil {
+		if snap, err := db.Snapshot(); err == nil {
+			return db, snap, nil
+		}
+		s.users.Store(nil) // deleted, and perhaps made again
+	}
+	db, snap, err := s.store.Snapshot(dbname.Users)
+	if err == nil {
+		s.users.Store(db)
+	}
+	return db, snap, err
 }
 
 func (s *accounts) remembered(name string) (seenUser, bool) {
