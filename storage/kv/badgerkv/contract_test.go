@@ -496,7 +496,7 @@ func TestTornManifest(t *testing.T) {
 }
 
 func TestMemtableSize(t *testing.T) {
-	for memory, want := range map[int64]int64{1: 8 << 20, 64 << 20: 8 << 20, 1 << 30: 128 << 20, 1 << 60: 1 << 30} {
+	for memory, want := range map[int64]int64{1: 8 << 20, 64 << 20: 16 << 20, 1 << 30: 256 << 20, 1 << 60: 1 << 30} {
 		if got := memtableSize(memory); got != want {
 			t.Errorf("%d bytes of memory make tables of %d, want %d", memory, got, want)
 		}

@@ -98,7 +98,7 @@ func openBadger(o badger.Options) (db *badger.DB, err error) {
 
 // memtableSize returns the size in bytes of a table that is being written, of which several are in memory. Badger
 // addresses what is in it with 32 bits.
-func memtableSize(memory int64) int64 { return min(max(memory/8, 8<<20), 1<<30) }
+func memtableSize(memory int64) int64 { return min(max(memory/4, 8<<20), 1<<30) }
 
 // Open opens or creates the engine in o.Dir. It returns kv.ErrLocked if another process has it open.
 func Open(o Options) (kv.Engine, error) {
