@@ -184,10 +184,13 @@ func (a *Authenticator) check(ctx context.Context, acc *account, name, password 
 		})
 		select {
 		case r := <-done:
-			if r.Err == errLeft && ctx.Err() == nil {
-				continue // another has left who had the same key derived
+			if r.Err != errLeft {
+				return r.Val.(bool), r.Err
 			}
-			return r.Val.(bool), r.Err
+			if err := ctx.Err(); err != nil {
+				return false, err
+			}
+			// Another has left who had the same key derived.
 		case <-ctx.Done():
 			return false, ctx.Err()
 		}
