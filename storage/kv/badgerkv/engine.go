@@ -127,8 +127,8 @@ func Open(o Options) (kv.Engine, error) {
 		WithLogger(badgerLogger{o.Logger}).
 		WithMemTableSize(memtable).
 		WithNumMemtables(3).
-		WithNumLevelZeroTables(4).
-		WithNumLevelZeroTablesStall(12).
+		WithNumLevelZeroTables(6).
+		WithNumLevelZeroTablesStall(14).
 		// Badger keeps buffers for several tables that it builds.
 		WithBaseTableSize(min(memtable, 2<<20)).
 		// Badger's iterators take a block whose checksum is wrong for the end of its table, in reads and in merges
