@@ -12,7 +12,7 @@ type viewIndex struct {
 		Preferred uint64 `json:"preferred"`
 		Total     uint64 `json:"total"`
 	} `json:"updates_pending"`
-	WaitingCommit  bool   `json:"waiting_commit"`
+	WaitingCommit  bool   `json:"waiting_commit"` // rows are committed as they are made: always false
 	WaitingClients int    `json:"waiting_clients"`
 	Updating       bool   `json:"updater_running"`
 	Seq            uint64 `json:"update_seq"`
@@ -24,7 +24,7 @@ type viewIndex struct {
 	Signature  string   `json:"signature"`
 	PurgeSeq   uint64   `json:"purge_seq"`
 	Language   string   `json:"language"`
-	Compacting bool     `json:"compact_running"`
+	Compacting bool     `json:"compact_running"` // there is nothing to compact: always false
 	Collators  []string `json:"collator_versions"`
 }
 
@@ -38,9 +38,9 @@ func getViewInfo(q *request) error {
 		return err
 	}
 	v := viewIndex{
-		WaitingCommit: info.WaitingCommit, WaitingClients: info.WaitingClients, Updating: info.UpdaterRunning,
+		WaitingClients: info.WaitingClients, Updating: info.UpdaterRunning,
 		Seq: uint64(info.UpdateSeq), Signature: info.Signature, PurgeSeq: info.PurgeSeq, Language: info.Language,
-		Compacting: info.CompactRunning, Collators: info.CollatorVersions,
+		Collators: info.CollatorVersions,
 	}
 	v.Pending.Minimum, v.Pending.Preferred, v.Pending.Total = info.Pending, info.Pending, info.Pending
 	v.Sizes.File, v.Sizes.External, v.Sizes.Active = info.File, info.External, info.Active

@@ -363,9 +363,10 @@ func frugal(t *testing.T, what string, cmd *exec.Cmd, limit int64) {
 	}
 }
 
-func send(t *testing.T, n *harness.Node, path string, content io.Reader) {
+// exchange sends a request whose body and answer may be large. The caller closes the answer's body.
+func exchange(t *testing.T, n *harness.Node, method, path string, content io.Reader) *http.Response {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), "PUT", "http://"+n.Server().Host+path, content)
+	req, err := http.NewRequestWithContext(t.Context(), method, "http://"+n.Server().Host+path, content)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -374,6 +375,12 @@ func send(t *testing.T, n *harness.Node, path string, content io.Reader) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return res
+}
+
+func send(t *testing.T, n *harness.Node, path string, content io.Reader) {
+	t.Helper()
+	res := exchange(t, n, "PUT", path, content)
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusCreated {
 		t.Fatal(res.Status)
@@ -383,15 +390,7 @@ func send(t *testing.T, n *harness.Node, path string, content io.Reader) {
 // receive returns the SHA-256 of an attachment.
 func receive(t *testing.T, n *harness.Node, path string) []byte {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+n.Server().Host+path, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.SetBasicAuth(n.Server().User, n.Server().Password)
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
+	res := exchange(t, n, "GET", path, nil)
 	defer res.Body.Close()
 	sum := sha256.New()
 	if _, err := io.Copy(sum, res.Body); err != nil {

@@ -40,32 +40,40 @@ func appendErlang(dst, json []byte) []byte {
 		f, _ := strconv.ParseFloat(string(json), 64)
 		return append(dst, erlangFloat(f)...)
 	case kindArray:
-		dst = append(dst, '[')
-		first := true
-		for element := range elements(json) {
-			if !first {
-				dst = append(dst, ',')
-			}
-			first = false
-			dst = appendErlang(dst, element)
-		}
-		return append(dst, ']')
+		return appendList(dst, json, appendErlang)
 	case kindObject:
-		dst = append(dst, "{["...)
-		first := true
-		for name, value := range members(json) {
-			if !first {
-				dst = append(dst, ',')
-			}
-			first = false
-			dst = append(dst, '{')
-			dst = appendBinary(dst, unquote(nil, name))
-			dst = append(dst, ',')
-			dst = append(appendErlang(dst, value), '}')
-		}
-		return append(dst, "]}"...)
+		return appendObject(dst, json, appendBinary, appendErlang)
 	}
 	return append(dst, json...)
+}
+
+// appendList writes an array as a list, with print for each element.
+func appendList(dst, json []byte, print func(dst, json []byte) []byte) []byte {
+	dst = append(dst, '[')
+	first := true
+	for element := range elements(json) {
+		if !first {
+			dst = append(dst, ',')
+		}
+		first = false
+		dst = print(dst, element)
+	}
+	return append(dst, ']')
+}
+
+// appendObject writes an object as EJSON, with binary for the names and print for the values.
+func appendObject(dst, json []byte, binary, print func(dst, b []byte) []byte) []byte {
+	dst = append(dst, "{["...)
+	first := true
+	for name, value := range members(json) {
+		if !first {
+			dst = append(dst, ',')
+		}
+		first = false
+		dst = binary(append(dst, '{'), unquote(nil, name))
+		dst = append(print(append(dst, ','), value), '}')
+	}
+	return append(dst, "]}"...)
 }
 
 func appendBinary(dst, s []byte) []byte {

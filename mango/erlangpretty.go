@@ -17,26 +17,9 @@ func appendPretty(dst, json []byte) []byte {
 		if text, ok := printableList(json); ok {
 			return appendPrettyText(dst, text)
 		}
-		dst = append(dst, '[')
-		for element := range elements(json) {
-			if dst[len(dst)-1] != '[' {
-				dst = append(dst, ',')
-			}
-			dst = appendPretty(dst, element)
-		}
-		return append(dst, ']')
+		return appendList(dst, json, appendPretty)
 	case kindObject:
-		dst = append(dst, "{["...)
-		first := true
-		for name, value := range members(json) {
-			if !first {
-				dst = append(dst, ',')
-			}
-			first = false
-			dst = appendPrettyBinary(append(dst, '{'), unquote(nil, name))
-			dst = append(appendPretty(append(dst, ','), value), '}')
-		}
-		return append(dst, "]}"...)
+		return appendObject(dst, json, appendPrettyBinary, appendPretty)
 	}
 	return appendErlang(dst, json)
 }

@@ -87,8 +87,7 @@ func (c *inspector) index(keys keyspace, h *header, bad func(string)) error {
 
 // indexRows counts the rows of a space, and compares the counts in its tree with them.
 func (c *inspector) indexRows(keys keyspace, h *header, space int, bad func(string)) (uint64, error) {
-	t := &treeCheck{c: c, bad: bad}
-	t.u = treeUpdate{kv: c.snap.kv, keys: keys, reducers: make([]IndexReducer, h.spaces[space].reducers)}
+	t := &treeCheck{c: c, bad: bad, keys: keys, reducers: int(h.spaces[space].reducers)}
 	t.rows = c.snap.kv.Iterate(kv.Range{Prefix: keys.rows(space)})
 	defer t.rows.Close()
 	t.more = t.rows.Next()
@@ -106,12 +105,13 @@ func (c *inspector) indexRows(keys keyspace, h *header, space int, bad func(stri
 
 // treeCheck walks over a tree and the rows below it side by side.
 type treeCheck struct {
-	c    *inspector
-	bad  func(string)
-	u    treeUpdate
-	rows kv.Iterator
-	more bool
-	seen uint64
+	c        *inspector
+	bad      func(string)
+	keys     keyspace
+	reducers int
+	rows     kv.Iterator
+	more     bool
+	seen     uint64
 }
 
 // run counts the rows before end.
@@ -129,7 +129,11 @@ func (t *treeCheck) run(end []byte) (n uint64, err error) {
 
 // node returns how many rows are below a node that ends at end.
 func (t *treeCheck) node(id uint64, level int, end []byte) (sum uint64, err error) {
-	n, err := t.u.read(id)
+	var n *treeNode
+	value, err := getNode(t.c.snap.kv, t.keys, id)
+	if err == nil {
+		n, err = parseNode(value, t.reducers)
+	}
 	if err == nil && n.level != level {
 		err = corrupt("a node of an index on the wrong level", nil)
 	}

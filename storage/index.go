@@ -49,8 +49,7 @@ type IndexSpec struct {
 // IndexSpace is one ordered set of rows and what is reduced over it.
 type IndexSpace struct{ Reducers []IndexReducer }
 
-// IndexReducer reduces rows to a value, for people who look at many at once. It must be deterministic and may be
-// called by several goroutines. An error leaves the reduction out of the index: whoever asks for it later gets the
+// IndexReducer reduces rows to a value. It must be deterministic and may be called by several goroutines. An error leaves the reduction out of the index: whoever asks for it later gets the
 // error.
 type IndexReducer interface {
 	// Reduce reduces at least one row, in the order of rows.

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"sync"
+	"runtime"
 	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/mangrove-db/mangrove/storage/kv"
 )
@@ -37,35 +39,19 @@ func (ix *Index) Finish(ctx context.Context) error {
 	next.bare = false
 	var nodes atomic.Uint64
 	nodes.Store(h.nextNode)
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	var building sync.WaitGroup
-	errs := make([]error, len(next.spaces))
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(runtime.GOMAXPROCS(0)) // a design document may have very many views
 	for i := range next.spaces {
-		building.Go(func() {
-			b := &treeBuild{ctx: ctx, ix: ix, keys: keys, space: i, nodes: &nodes}
-			if errs[i] = b.build(&next.spaces[i]); errs[i] != nil {
-				stop()
-			}
+		g.Go(func() error {
+			b := &treeBuild{ctx: gctx, ix: ix, keys: keys, space: i, nodes: &nodes}
+			return b.build(&next.spaces[i])
 		})
 	}
-	building.Wait()
-	if err := firstError(errs); err != nil {
+	if err := g.Wait(); err != nil {
 		return outer(err)
 	}
 	next.nextNode = nodes.Load()
 	return outer(c.write(&indexWrite{header: next}))
-}
-
-// firstError returns the error that made the others give up.
-func firstError(errs []error) error {
-	var first error
-	for _, err := range errs {
-		if err != nil && (first == nil || errors.Is(first, context.Canceled)) {
-			first = err
-		}
-	}
-	return first
 }
 
 // treeBuild makes the tree of one space from its rows, from the left to the right.

@@ -130,8 +130,11 @@ func (w *walker) copy() (IndexRow, error) {
 
 // node reads a node of the tree.
 func (r *IndexReader) node(space int, id uint64) (*treeNode, error) {
-	u := treeUpdate{kv: r.snap.kv, keys: r.keys, reducers: r.spaces[space].Reducers}
-	return u.read(id)
+	value, err := getNode(r.snap.kv, r.keys, id)
+	if err != nil {
+		return nil, err
+	}
+	return parseNode(value, len(r.spaces[space].Reducers))
 }
 
 // Rank returns how many rows lie before a position; nil stands behind all rows.

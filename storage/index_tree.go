@@ -220,17 +220,23 @@ func (u *treeUpdate) read(id uint64) (*treeNode, error) {
 	}
 	if !ok {
 		var err error
-		if value, err = u.kv.Get(u.keys.node(id)); err != nil {
-			if errors.Is(err, kv.ErrNotFound) {
-				err = corrupt("an index lacks a node", nil)
-			}
-			return nil, outer(err)
+		if value, err = getNode(u.kv, u.keys, id); err != nil {
+			return nil, err
 		}
 		if u.kept != nil {
 			u.kept.set(id, value)
 		}
 	}
 	return parseNode(value, len(u.reducers))
+}
+
+// getNode returns a node as it is stored.
+func getNode(r kv.Reader, keys keyspace, id uint64) ([]byte, error) {
+	value, err := r.Get(keys.node(id))
+	if errors.Is(err, kv.ErrNotFound) {
+		err = corrupt("an index lacks a node", nil)
+	}
+	return value, outer(err)
 }
 
 // node changes a node, which ends at end, and returns what takes its entry's place in the node above.
@@ -467,7 +473,7 @@ func appendBriefs(b []byte, reducers []IndexReducer, row *IndexRow, scratch []by
 	return b, scratch
 }
 
-// row is a row and where it is.
+// positionedRow is a row and where it is.
 type positionedRow struct {
 	position []byte
 	row      IndexRow

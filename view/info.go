@@ -13,9 +13,7 @@ type Info struct {
 	Signature      string
 	Language       string
 	UpdaterRunning bool
-	CompactRunning bool
-	WaitingClients int  // queries that wait for a build
-	WaitingCommit  bool // what was built is not durable yet
+	WaitingClients int // queries that wait for a build
 	UpdateSeq      storage.Seq
 	PurgeSeq       uint64
 	Pending        uint64 // changes that it does not reflect yet
