@@ -43,8 +43,11 @@
 //	                    mantissa from its highest bit down, 7 bits a byte with
 //	                    the lowest bit saying whether more follow; everything
 //	                    after the tag is inverted for negative numbers
-//	string              tag, then (see text.go) primary weights, 0x00,
-//	                    secondary and tertiary weights, each run-length coded;
+//	string              tag, a code of 1 byte for the primary weight of every
+//	                    character of ASCII and of 2 or 3 for others (see
+//	                    weights.go), then 0x00 if nothing else is to say, or 0x01
+//	                    and tertiary weights, or 0x02 and secondary and tertiary
+//	                    weights, each run-length coded (see levels.go);
 //	                    raw: the bytes with 0x00 as 0x00 0x01, then 0x00 0x00
 //	array, object       tag, the members' tokens, 0x00
 //
@@ -60,7 +63,7 @@ import (
 // Version names the order of keys and their format. Whoever stores keys must
 // record it beside them, and build them anew if it has changed: the Unicode
 // tables are those of an old CLDR and a later version will have newer ones.
-const Version = "1/cldr-" + collate.CLDRVersion
+const Version = "2/cldr-" + collate.CLDRVersion
 
 // The tags of both orders. A token's first byte also decides between values of
 // different types, so the numbers must follow the order of types.

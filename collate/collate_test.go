@@ -5,10 +5,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"unicode/utf8"
-
-	"golang.org/x/text/collate"
-	"golang.org/x/text/language"
 )
 
 func TestCompare(t *testing.T) {
@@ -108,63 +104,6 @@ func check(t *testing.T, name string, compare func(a, b []byte) int,
 	}
 }
 
-// TestASCIIWeights checks what the fast path assumes of golang.org/x/text: its
-// order of ASCII strings follows from the weights of single characters.
-func TestASCIIWeights(t *testing.T) {
-	c := collate.New(language.Und)
-	var buf collate.Buffer
-	var token []byte
-	verify := func(s []byte) {
-		buf.Reset()
-		want := appendWeights(nil, c.Key(&buf, s))
-		if got := appendASCIIKey(nil, s); !bytes.Equal(got, want) {
-			t.Errorf("key of %q is % x, by x/text % x", s, got, want)
-		}
-	}
-	for i := range 128 {
-		for j := range 128 {
-			token = append(token[:0], byte(i), byte(j))
-			verify(token)
-			for _, k := range []byte("a.-' \x00\x1f1Z\"\\") {
-				verify(append(token, k))
-			}
-		}
-	}
-	if n := len(ascii()); n != 128 {
-		t.Fatal(n)
-	}
-}
-
-// TestCommonWeights checks the other assumption: nothing weighs less than the
-// common secondary and tertiary weights, and only U+FFFE has a low primary one.
-func TestCommonWeights(t *testing.T) {
-	c := collate.New(language.Und)
-	var buf collate.Buffer
-	for r := rune(0); r <= utf8.MaxRune; r++ {
-		buf.Reset()
-		key := c.KeyFromString(&buf, string(r))
-		i := 0
-		for i+1 < len(key) && (key[i] != 0 || key[i+1] != 0) {
-			if key[i] == 0 && r != 0xFFFE {
-				t.Fatalf("%U: primary weight below 0x100 in % x", r, key)
-			}
-			if i += 2; key[i-2]&0x80 != 0 {
-				i++
-			}
-		}
-		for i += 2; key[i] != 0 || key[i+1] != 0; i += 2 {
-			if key[i] == 0 && key[i+1] < commonSecondary {
-				t.Fatalf("%U: secondary weight below the common one in % x", r, key)
-			}
-		}
-		for i += 2; i < len(key); i++ {
-			if key[i] < commonTertiary {
-				t.Fatalf("%U: tertiary weight below the common one in % x", r, key)
-			}
-		}
-	}
-}
-
 // TestDeepNesting shows that depth costs no stack.
 func TestDeepNesting(t *testing.T) {
 	const depth = 1_000_000
@@ -180,7 +119,7 @@ func TestDeepNesting(t *testing.T) {
 
 // TestLongRuns goes past the length of one run of common weights.
 func TestLongRuns(t *testing.T) {
-	for _, n := range []int{124, 125, 126, 250, 251, 1000, largeText} {
+	for _, n := range []int{61, 62, 63, 64, 124, 125, 126, 127, 188, 189, 250, 251, 1000, largeText} {
 		a := strings.Repeat("a", n)
 		for _, tc := range []struct {
 			a, b string
@@ -189,6 +128,8 @@ func TestLongRuns(t *testing.T) {
 			{a, a + "a", -1},
 			{a, a[1:] + "A", -1},
 			{"A" + a, a + "A", 1},
+			{"A" + a, "A" + a[1:] + "A", -1},
+			{"A" + a + "A", "A" + a[1:] + "AA", -1},
 			{a + "A", a + "Ab", -1},
 			{a, a[1:] + "á", -1},
 			{"á" + a, a + "á", 1},
@@ -231,35 +172,3 @@ func TestAllocations(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
-
-func benchmarkCompare(b *testing.B, x, y string) {
-	s, t := []byte(x), []byte(y)
-	b.ReportAllocs()
-	for b.Loop() {
-		Compare(s, t)
-	}
-}
-
-func BenchmarkCompareNumbers(b *testing.B) { benchmarkCompare(b, "990", "1024") }
-func BenchmarkCompareFloats(b *testing.B)  { benchmarkCompare(b, "990.25", "1024") }
-func BenchmarkCompareASCII(b *testing.B) {
-	benchmarkCompare(b, `"the quick brown fox"`, `"the quick brown fix"`)
-}
-
-func BenchmarkCompareUnicode(b *testing.B) {
-	benchmarkCompare(b, `"große Straße"`, `"große Strasse"`)
-}
-
-func benchmarkKey(b *testing.B, text string) {
-	s := []byte(text)
-	var key []byte
-	b.ReportAllocs()
-	for b.Loop() {
-		key = AppendKey(key[:0], s)
-	}
-	b.ReportMetric(float64(len(key)), "key-bytes")
-}
-
-func BenchmarkKeyASCII(b *testing.B)   { benchmarkKey(b, `"the quick brown fox"`) }
-func BenchmarkKeyUnicode(b *testing.B) { benchmarkKey(b, `"große Straße"`) }
-func BenchmarkKeyArray(b *testing.B)   { benchmarkKey(b, `["order",2024,11,3,17.25]`) }

@@ -4,8 +4,9 @@ package collate
 // two keys equals Compare of their texts, equal texts have equal keys. See the
 // package comment for the format, and Version for its life time.
 //
-// Keys cannot be turned back into texts. ASCII strings take 2 bytes a
-// character and some 3 more, integers up to seven digits 4 to 6, floats up to 11.
+// Keys cannot be turned back into texts. ASCII strings take a byte a character
+// and 2 more, with capitals 3 more and one for each; integers of up to seven
+// digits 4 to 7, floats up to 11.
 func AppendKey(dst, json []byte) []byte { return collated.appendKey(dst, json) }
 
 // AppendRawKey appends the sortable bytes of a JSON text in raw order, that of
@@ -27,14 +28,14 @@ func (o *order) appendKey(dst, text []byte) []byte {
 			depth++
 			i++
 		case c == '"':
-			end := stringEnd(text, i)
 			dst = append(dst, rank)
 			if o.raw {
+				end := stringEnd(text, i)
 				dst = appendRawStringKey(dst, text[i:end])
+				i = end
 			} else {
-				dst = appendStringKey(dst, text[i:end])
+				dst, i = appendStringKey(dst, text, i)
 			}
-			i = end
 		case rank == o.zero:
 			end := wordEnd(text, i)
 			dst = o.appendNumber(dst, text[i:end])

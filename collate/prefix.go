@@ -40,7 +40,7 @@ func (o *order) skip(key []byte, i int) int {
 			if o.raw {
 				i = skipRawString(key, i+1)
 			} else {
-				i = skipString(key, i+1)
+				i = table().skipString(key, i+1)
 			}
 		case o.positive, o.negative:
 			// The exponent, then bytes until one whose lowest bit says that it is the last.
@@ -56,38 +56,6 @@ func (o *order) skip(key []byte, i int) int {
 		}
 		if depth <= 0 {
 			return i
-		}
-	}
-	return len(key) + 1
-}
-
-// skipString goes over the three levels of a string's weights.
-func skipString(key []byte, i int) int {
-	for i < len(key) {
-		size := 2
-		switch {
-		case key[i] == 0 && i+1 < len(key) && key[i+1] == lowPrimary:
-			size = 3
-		case key[i] == 0:
-			return skipRuns(key, skipRuns(key, i+1, 2), 1)
-		case key[i]&0x80 != 0:
-			size = 3
-		}
-		i += size
-	}
-	return len(key) + 1
-}
-
-// skipRuns goes over a level of run-length coded weights of that many bytes each.
-func skipRuns(key []byte, i, size int) int {
-	for i < len(key) {
-		switch c := key[i]; {
-		case c == runMore, c == runHigherMax:
-			i++
-		case c < runMore:
-			return i + 1
-		default:
-			i += 1 + size
 		}
 	}
 	return len(key) + 1

@@ -14,10 +14,12 @@ import (
 // characters, few numbers, prefixes of one another.
 func jsonText(depth int) *rapid.Generator[string] {
 	text := rapid.Map(rapid.OneOf(
+		near(),
 		rapid.StringOfN(rapid.RuneFrom([]rune("aAbB -_.é\u0301\u00ad\x00\x01\n\"\\ßüλД日😀\uffff\ufffe")), 0, 6, -1),
 		rapid.StringOfN(rapid.RuneFrom([]rune("abAB1 .")), 0, 8, -1),
 		rapid.StringN(0, 8, -1),
 	), quote)
+	text = rapid.OneOf(text, rapid.Custom(func(t *rapid.T) string { return spelled(t, near().Draw(t, "text")) }))
 	leaf := rapid.OneOf(
 		rapid.SampledFrom([]string{
 			"null", "false", "true", "0", "-0", "0.0", "-0.0", "1", "1.0", "10e-1", "-1", "1.5",
