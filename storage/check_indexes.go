@@ -2,15 +2,15 @@ package storage
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/mangrove-db/mangrove/storage/kv"
 )
 
-// indexes checks that each index's rows are those that its documents are noted to have, and that the counts in its
-// trees are right. What the rows say is for the functions of the design documents.
+// indexes checks that each index's rows are those that its documents are noted to have, and that the order and the
+// counts in its trees are right. What the rows say is for the functions of the design documents.
 func (c *inspector) indexes() error {
 	entries, err := indexEntries(c.snap.kv, c.db.keys)
 	if err != nil {
@@ -35,6 +35,9 @@ func (c *inspector) indexes() error {
 			bad(err.Error())
 			continue
 		}
+		if h.outdated {
+			continue // it is built anew when it is asked for
+		}
 		if err := c.index(keys, h, bad); err != nil {
 			return err
 		}
@@ -43,115 +46,103 @@ func (c *inspector) indexes() error {
 }
 
 func (c *inspector) index(keys keyspace, h *header, bad func(string)) error {
-	noted := make([]uint64, len(h.spaces))
-	err := c.walk(keys, spaceSource, func(key, value []byte) error {
-		if len(key) < 6 {
-			bad("the key of a document's rows makes no sense")
-			return nil
+	var noted, found uint64 // sums of hashes of the rows, which do not depend on their order
+	t := &treeCheck{c: c, bad: bad, keys: keys}
+	err := t.tree(&h.notes, "notes", func(r *storedRow) {
+		if len(r.position) < 4 {
+			bad("the position of a note makes no sense")
+			return
 		}
-		id := parseIndexID(key[:len(key)-4])
-		_, list, err := parseSources(slices.Clone(value), keys, id, len(h.spaces))
+		id := parseIndexID(r.position[:len(r.position)-4])
+		_, list, err := parseSources(r.value, id, len(h.spaces))
 		if err != nil {
 			bad(fmt.Sprintf("document %s: %v", id, err))
-			return nil
 		}
 		for i := range list {
-			s := &list[i]
-			noted[s.space]++
-			row, err := c.snap.kv.Get(s.rowKey)
-			if err != nil && !errors.Is(err, kv.ErrNotFound) {
-				return outer(err)
-			}
-			parsed, perr := parseIndexRow(s.position(), row)
-			if err != nil || perr != nil || hashBytes(parsed.Value) != s.hash || parsed.ID != id {
-				bad(fmt.Sprintf("a row of document %s is missing or another", id))
-			}
+			noted += list[i].sum()
 		}
-		return nil
 	})
-	if err != nil {
-		return err
+	for i := 0; i < len(h.spaces) && err == nil; i++ {
+		err = t.tree(&h.spaces[i], fmt.Sprintf("space %d", i), func(r *storedRow) {
+			c.checked.Rows++
+			if _, err := r.row(); err != nil {
+				bad(err.Error())
+			}
+			s := source{space: i, position: r.position, hash: hashBytes(r.value)}
+			found += s.sum()
+		})
 	}
-	for space := range h.spaces {
-		n, err := c.indexRows(keys, h, space, bad)
-		if err != nil {
-			return err
-		}
-		c.checked.Rows += n
-		if n != h.spaces[space].rows || n != noted[space] {
-			bad(fmt.Sprintf("space %d has %d rows, its header says %d, its documents %d", space, n, h.spaces[space].rows, noted[space]))
-		}
+	if err == nil && noted != found {
+		bad("its rows are others than those that its documents are noted to have")
 	}
-	return nil
+	return err
 }
 
-// indexRows counts the rows of a space, and compares the counts in its tree with them.
-func (c *inspector) indexRows(keys keyspace, h *header, space int, bad func(string)) (uint64, error) {
-	t := &treeCheck{c: c, bad: bad, keys: keys, reducers: int(h.spaces[space].reducers)}
-	t.rows = c.snap.kv.Iterate(kv.Range{Prefix: keys.rows(space)})
-	defer t.rows.Close()
-	t.more = t.rows.Next()
-	if s := h.spaces[space]; !h.bare && s.root != 0 {
-		if _, err := t.node(s.root, int(s.height), nil); err != nil {
-			return t.seen, err
-		}
-	}
-	n, err := t.run(nil)
-	if err == nil && n > 0 && !h.bare {
-		bad(fmt.Sprintf("%d rows of space %d are not in its tree", n, space))
-	}
-	return t.seen, err
+// sum returns a hash of a row.
+func (s *source) sum() uint64 {
+	b := make([]byte, 0, 128)
+	b = binary.LittleEndian.AppendUint64(append(b, s.position...), s.hash)
+	return hashBytes(binary.LittleEndian.AppendUint64(b, uint64(s.space)))
 }
 
-// treeCheck walks over a tree and the rows below it side by side.
+// treeCheck walks over a tree.
 type treeCheck struct {
 	c        *inspector
 	bad      func(string)
 	keys     keyspace
 	reducers int
-	rows     kv.Iterator
-	more     bool
-	seen     uint64
+	last     []byte // the position of the last row
+	leaf     packedRows
 }
 
-// run counts the rows before end.
-func (t *treeCheck) run(end []byte) (n uint64, err error) {
-	for t.more && (end == nil || bytes.Compare(t.rows.Key()[rowPrefixLen:], end) < 0) {
-		n++
-		t.seen++
-		t.more = t.rows.Next()
-		if err := t.c.progress(false); err != nil {
-			return n, err
-		}
+func (t *treeCheck) tree(h *treeHeader, name string, each func(*storedRow)) error {
+	t.last, t.reducers = t.last[:0], int(h.reducers)
+	if h.height == 0 {
+		return nil
 	}
-	return n, outer(t.rows.Err())
+	rows, err := t.node(h.root, int(h.height)-1, nil, nil, each)
+	if err == nil && rows != h.rows {
+		t.bad(fmt.Sprintf("%s has %d rows, its header says %d", name, rows, h.rows))
+	}
+	return err
 }
 
-// node returns how many rows are below a node that ends at end.
-func (t *treeCheck) node(id uint64, level int, end []byte) (sum uint64, err error) {
+// node returns how many rows are below a node, all of which have to lie from from to before end.
+func (t *treeCheck) node(id uint64, level int, from, end []byte, each func(*storedRow)) (sum uint64, err error) {
+	if err := t.c.progress(false); err != nil {
+		return 0, err
+	}
 	var n *treeNode
 	value, err := getNode(t.c.snap.kv, t.keys, id)
-	if err == nil {
-		n, err = parseNode(value, t.reducers)
-	}
-	if err == nil && n.level != level {
-		err = corrupt("a node of an index on the wrong level", nil)
+	if err == nil && level == 0 {
+		err = t.leaf.parseLeaf(value)
+	} else if err == nil {
+		n, err = parseNode(value, level, t.reducers)
 	}
 	if errors.Is(err, ErrCorrupt) {
 		t.bad(err.Error())
-		return t.run(end)
+		return 0, nil
 	}
 	if err != nil {
 		return 0, err
 	}
+	if level == 0 {
+		for i := range t.leaf.list {
+			r := t.leaf.row(i)
+			if bytes.Compare(r.position, t.last) <= 0 || bytes.Compare(r.position, from) < 0 || end != nil && bytes.Compare(r.position, end) >= 0 {
+				t.bad("rows are not in their order")
+			}
+			t.last = append(t.last[:0], r.position...)
+			each(&r)
+		}
+		return uint64(len(t.leaf.list)), nil
+	}
 	for i := range n.entries {
 		e := &n.entries[i]
-		var rows uint64
-		if level == 1 {
-			rows, err = t.run(n.end(i, end))
-		} else {
-			rows, err = t.node(e.child, level-1, n.end(i, end))
+		if i > 0 {
+			from = e.start
 		}
+		rows, err := t.node(e.child, level-1, from, n.end(i, end), each)
 		if err != nil {
 			return sum, err
 		}

@@ -1,7 +1,6 @@
 package storage
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -18,22 +17,19 @@ import (
 //
 //	10 index id:4 space key:
 //
-//	   h                         header: what the index is of, its sequence, the roots of its trees
-//	   x  docid, piece:4         which rows a document has; in several pieces if they are many
-//	   w  space:2 position       rows
-//	   t  node:8                 nodes of the trees over the rows; see index_tree.go
+//	   h                         header: what the index is of, its sequence, the roots of its trees, a build under way
+//	   t  node:8                 nodes of the trees; see index_node.go
 //
-// A row's position is its key, its document's id with 00 as 00 ff, 00 01, and, unless it is the first of its document
-// with that key, its number among those in 3 bytes.
+// There is a tree for each space, of its rows; and one of notes, which tell for each document which rows it has. A
+// row's position is its key, its document's id with 00 as 00 ff, 00 01, and, unless it is the first of its document with
+// that key, its number among those in 3 bytes. A note's position is the document's id as above and the number of its
+// piece in 4 bytes: there are several if the document has many rows.
 const (
-	spaceIndex     = 'i' // of the database
-	spaceState     = 'h'
-	spaceSource    = 'x'
-	spaceIndexRow  = 'w'
-	spaceNode      = 't'
-	indexVersion   = 1
-	maxIndexKey    = 16 << 10 // longer keys are cut, and told apart by a hash
-	cutIndexKeyLen = maxIndexKey + 8
+	spaceIndex   = 'i' // of the database
+	spaceState   = 'h'
+	spaceNode    = 't'
+	indexVersion = 2
+	maxIndexKey  = 16 << 10 // longer keys are cut, and told apart by a hash
 )
 
 // IndexSpec says what an index is.
@@ -56,16 +52,6 @@ type IndexReducer interface {
 	Reduce(ctx context.Context, rows []IndexRow) ([]byte, error)
 	// Rereduce reduces at least one reduction, in the order of what they were reduced from.
 	Rereduce(ctx context.Context, parts [][]byte) ([]byte, error)
-}
-
-// IndexAccumulator is an IndexReducer that can take rows into a reduction and out of it without seeing the others.
-type IndexAccumulator interface {
-	IndexReducer
-	// Brief appends what Accumulate has to know of the row when it goes, a few bytes. It is kept beside the document.
-	Brief(b []byte, row *IndexRow) []byte
-	// Accumulate returns the reduction with added, and without the rows that removed tells of, or false if it must be
-	// made anew.
-	Accumulate(ctx context.Context, reduction []byte, added []IndexRow, removed [][]byte) ([]byte, bool)
 }
 
 // IndexRow is one row. Rows are ordered by Key, then by ID, then as they came.
@@ -91,13 +77,15 @@ func (db *DB) Index(spec IndexSpec) *Index { return &Index{db: db, spec: spec} }
 type IndexState struct {
 	Exists   bool
 	Seq      Seq    // of the documents that it reflects
+	Saved    Seq    // what it will reflect when the build that was begun ends with what it has saved; else Seq
 	PurgeSeq uint64 // of the purges that it reflects
-	// Stale says that the index shows what has been lost in a crash, or missed purges that are forgotten. It must be
-	// built anew, after a Reset.
+	// Stale says that the index shows what has been lost in a crash, missed purges that are forgotten, or is of a version
+	// of old. It must be built anew, after a Reset.
 	Stale bool
 	// Torn says that rows of one document of later than Seq are partly there.
 	Torn bool
-	// Unfinished says that the trees are missing, so that reductions and positions are found by walking; see Finish.
+	// Unfinished says that a build was begun, and waits to be gone on with; see Build. Until then the index is what it was
+	// before.
 	Unfinished bool
 }
 
@@ -112,28 +100,44 @@ type IndexInfo struct {
 
 // header is what an index knows of itself.
 type header struct {
+	outdated  bool // the version is older; of what follows signature and design alone are known
 	signature string
 	design    string
-	epoch     uint64 // of the database when seq was reached
-	seq       Seq
-	purgeSeq  uint64
-	torn      string // a document of which some rows are there and others are not
-	bare      bool   // the trees are missing
-	nextNode  uint64 // the first number that no node has; what a build that was cut off has left there is written over
-	spaces    []spaceHeader
+	reached
+	torn     string // a document of which some rows are there and others are not
+	nextNode uint64 // the first number that no node has; what a build that was cut off has left there is written over
+	oldNodes uint64 // nodes of lesser numbers are left of before the last build
+	spaces   []treeHeader
+	notes    treeHeader
+	build    *buildHeader // nil: none is under way
 }
 
-type spaceHeader struct {
+// reached is how far an index has come.
+type reached struct {
+	epoch    uint64 // of the database when seq was reached
+	seq      Seq
+	purgeSeq uint64
+}
+
+// treeHeader is a tree.
+type treeHeader struct {
 	rows     uint64
 	bytes    uint64 // of the rows' values and positions
-	root     uint64 // the node at the top of the tree; 0: no rows, or no tree
-	height   uint64 // levels of the tree
+	root     uint64 // the node at the top; 0: no rows
+	height   uint64 // levels with that of the leaves; 0: no rows
 	reducers uint64
+}
+
+// buildHeader is a build that was begun.
+type buildHeader struct {
+	reached
+	pass uint64      // each start of the process that goes on with the build is one; the tree as it was is pass 0
+	runs []runHeader // what they have come to, in the order in which they were made
 }
 
 const (
 	headerTorn = 1 << iota
-	headerBare
+	headerBuild
 )
 
 func (h *header) append(b []byte) []byte {
@@ -141,8 +145,8 @@ func (h *header) append(b []byte) []byte {
 	if h.torn != "" {
 		flags |= headerTorn
 	}
-	if h.bare {
-		flags |= headerBare
+	if h.build != nil {
+		flags |= headerBuild
 	}
 	b = append(b, indexVersion, flags)
 	b = appendText(b, h.signature)
@@ -150,36 +154,73 @@ func (h *header) append(b []byte) []byte {
 	if h.torn != "" {
 		b = appendText(b, h.torn)
 	}
-	for _, n := range []uint64{h.epoch, uint64(h.seq), h.purgeSeq, h.nextNode, uint64(len(h.spaces))} {
+	b = h.reached.append(b)
+	b = binary.AppendUvarint(b, h.nextNode)
+	b = binary.AppendUvarint(b, h.oldNodes)
+	b = binary.AppendUvarint(b, uint64(len(h.spaces)))
+	for _, t := range h.spaces {
+		b = t.append(b)
+	}
+	b = h.notes.append(b)
+	if h.build != nil {
+		b = h.build.append(b)
+	}
+	return b
+}
+
+func (r *reached) append(b []byte) []byte {
+	b = binary.AppendUvarint(b, r.epoch)
+	b = binary.AppendUvarint(b, uint64(r.seq))
+	return binary.AppendUvarint(b, r.purgeSeq)
+}
+
+func (t *treeHeader) append(b []byte) []byte {
+	for _, n := range [...]uint64{t.rows, t.bytes, t.root, t.height, t.reducers} {
 		b = binary.AppendUvarint(b, n)
 	}
-	for _, s := range h.spaces {
-		for _, n := range []uint64{s.rows, s.bytes, s.root, s.height, s.reducers} {
-			b = binary.AppendUvarint(b, n)
-		}
+	return b
+}
+
+func (h *buildHeader) append(b []byte) []byte {
+	b = h.reached.append(b)
+	b = binary.AppendUvarint(b, h.pass)
+	b = binary.AppendUvarint(b, uint64(len(h.runs)))
+	for i := range h.runs {
+		b = h.runs[i].append(b)
 	}
 	return b
 }
 
 func parseHeader(b []byte) (*header, error) {
-	if len(b) < 2 || b[0] != indexVersion {
+	if len(b) < 2 || b[0] > indexVersion || b[0] == 0 {
 		return nil, corrupt("index header", nil)
 	}
-	h := &header{bare: b[1]&headerBare != 0}
+	h := &header{outdated: b[0] < indexVersion}
+	flags := b[1]
 	c := cursor{b: b[2:]}
 	h.signature, h.design = string(c.bytes()), string(c.bytes())
-	if b[1]&headerTorn != 0 {
+	if h.outdated {
+		return h, nil
+	}
+	if flags&headerTorn != 0 {
 		h.torn = string(c.bytes())
 	}
-	h.epoch, h.seq, h.purgeSeq = c.uvarint(), Seq(c.uvarint()), c.uvarint()
-	h.nextNode = c.uvarint()
+	h.reached = parseReached(&c)
+	h.nextNode, h.oldNodes = c.uvarint(), c.uvarint()
 	n := c.uvarint()
 	if c.bad || n > uint64(len(c.b)) {
 		return nil, corrupt("index header", nil)
 	}
-	h.spaces = make([]spaceHeader, n)
+	h.spaces = make([]treeHeader, n)
 	for i := range h.spaces {
-		h.spaces[i] = spaceHeader{c.uvarint(), c.uvarint(), c.uvarint(), c.uvarint(), c.uvarint()}
+		h.spaces[i] = parseTreeHeader(&c)
+	}
+	h.notes = parseTreeHeader(&c)
+	if flags&headerBuild != 0 {
+		h.build = &buildHeader{reached: parseReached(&c), pass: c.uvarint()}
+		for n := c.uvarint(); n > 0 && !c.bad; n-- {
+			h.build.runs = append(h.build.runs, parseRunHeader(&c, len(h.spaces)+1))
+		}
 	}
 	if c.bad {
 		return nil, corrupt("index header", nil)
@@ -187,36 +228,28 @@ func parseHeader(b []byte) (*header, error) {
 	return h, nil
 }
 
+func parseReached(c *cursor) reached {
+	return reached{epoch: c.uvarint(), seq: Seq(c.uvarint()), purgeSeq: c.uvarint()}
+}
+
+func parseTreeHeader(c *cursor) treeHeader {
+	return treeHeader{c.uvarint(), c.uvarint(), c.uvarint(), c.uvarint(), c.uvarint()}
+}
+
 func (h *header) clone() *header {
 	c := *h
 	c.spaces = slices.Clone(h.spaces)
+	if h.build != nil {
+		b := *h.build
+		b.runs = slices.Clone(b.runs)
+		c.build = &b
+	}
 	return &c
 }
 
 func (k keyspace) index(signature string) []byte { return k.text(spaceIndex, signature) }
 func (k keyspace) header() []byte                { return k.space(spaceState, 0) }
 func (k keyspace) node(n uint64) []byte          { return k.number(spaceNode, n) }
-
-// source is the key of a piece of what rows a document has. Ids that are prefixes of others are told apart by what
-// ends them.
-func (k keyspace) source(id string, piece uint32) []byte {
-	b := appendIndexID(k.space(spaceSource, len(id)+6), id)
-	return binary.BigEndian.AppendUint32(b, piece)
-}
-
-// rows is the prefix of the rows of a space.
-func (k keyspace) rows(space int) []byte { return k.appendRows(nil, space) }
-
-func (k keyspace) appendRows(b []byte, space int) []byte {
-	b = append(append(b, k[:]...), spaceIndexRow)
-	return binary.BigEndian.AppendUint16(b, uint16(space))
-}
-
-func (k keyspace) row(space int, position []byte) []byte {
-	return append(k.appendRows(make([]byte, 0, rowPrefixLen+len(position)), space), position...)
-}
-
-const rowPrefixLen = spacePrefixLen + 2
 
 // IndexStart returns the position before all rows with key, or with keys that start with it.
 func IndexStart(key []byte) []byte { return cutIndexKey(nil, key) }
@@ -230,43 +263,6 @@ func IndexStartID(key []byte, id string) []byte { return appendIndexID(cutIndexK
 
 // IndexEndID returns the position behind the rows with key of that document.
 func IndexEndID(key []byte, id string) []byte { return kv.PrefixEnd(IndexStartID(key, id)) }
-
-// cutIndexKey appends a key to dst, cut if it is too long for the engine. Of keys that agree in all that is kept, equal
-// ones stay equal, and others stand in some order.
-func cutIndexKey(dst, key []byte) []byte {
-	if len(key) <= maxIndexKey {
-		return append(dst, key...)
-	}
-	dst = append(dst, key[:maxIndexKey]...)
-	return binary.BigEndian.AppendUint64(dst, hashBytes(key))
-}
-
-// appendIndexID appends a document's id so that it ends by itself.
-func appendIndexID(b []byte, id string) []byte {
-	for {
-		i := -1
-		for j := range len(id) {
-			if id[j] == 0 {
-				i = j
-				break
-			}
-		}
-		if i < 0 {
-			return append(append(b, id...), 0, 1)
-		}
-		b = append(append(b, id[:i]...), 0, 0xff)
-		id = id[i+1:]
-	}
-}
-
-// parseIndexID reads what appendIndexID has written.
-func parseIndexID(b []byte) string {
-	b = b[:max(len(b)-2, 0)]
-	if bytes.IndexByte(b, 0) < 0 {
-		return string(b)
-	}
-	return string(bytes.ReplaceAll(b, []byte{0, 0xff}, []byte{0}))
-}
 
 // lookup returns the index's key space and header, or ErrNotFound.
 func (ix *Index) lookup(r kv.Reader) (keyspace, *header, error) {
@@ -298,7 +294,7 @@ func (ix *Index) lookup(r kv.Reader) (keyspace, *header, error) {
 		return keys, nil, outer(err)
 	}
 	h, err := parseHeader(value)
-	if err == nil && len(h.spaces) != len(ix.spec.Spaces) {
+	if err == nil && !h.outdated && len(h.spaces) != len(ix.spec.Spaces) {
 		err = corrupt("an index with other spaces than its signature says", nil)
 	}
 	if err != nil {
@@ -333,20 +329,29 @@ func (ix *Index) State() (IndexState, error) {
 }
 
 func (s *Snapshot) indexState(h *header) (IndexState, error) {
-	st := IndexState{Exists: true, Seq: h.seq, PurgeSeq: h.purgeSeq, Torn: h.torn != "", Unfinished: h.bare}
-	if h.seq > s.state.seq || h.seq > s.endOf(h.epoch) || h.purgeSeq > s.state.purgeSeq {
-		st.Stale = true
-		return st, nil
+	st := IndexState{Exists: true, Seq: h.seq, Saved: h.seq, PurgeSeq: h.purgeSeq, Torn: h.torn != "", Unfinished: h.build != nil}
+	known, err := s.knows(&h.reached)
+	if h.build != nil && known && err == nil {
+		st.Saved = h.build.seq
+		known, err = s.knows(&h.build.reached)
 	}
-	if h.purgeSeq == s.state.purgeSeq {
-		return st, nil
+	st.Stale = h.outdated || !known
+	return st, err
+}
+
+// knows tells whether what an index has reached is in the snapshot, and what it has yet to follow is remembered.
+func (s *Snapshot) knows(r *reached) (bool, error) {
+	if r.seq > s.state.seq || r.seq > s.endOf(r.epoch) || r.purgeSeq > s.state.purgeSeq {
+		return false, nil
 	}
-	// The purge that comes next must still be remembered.
-	_, err := s.kv.Get(s.db.keys.number(spacePurge, h.purgeSeq+1))
+	if r.purgeSeq == s.state.purgeSeq {
+		return true, nil
+	}
+	_, err := s.kv.Get(s.db.keys.number(spacePurge, r.purgeSeq+1))
 	if errors.Is(err, kv.ErrNotFound) {
-		st.Stale, err = true, nil
+		return false, nil
 	}
-	return st, outer(err)
+	return err == nil, outer(err)
 }
 
 // Reset makes the index empty, as if it had never been built. What it had is removed in the background.
@@ -357,12 +362,12 @@ func (ix *Index) Reset(ctx context.Context) error {
 	return nil
 }
 
-// create makes the index's entry and an empty header.
-func (ix *Index) create(ctx context.Context) (keyspace, *header, error) {
+// create makes the index's entry and a header that is empty but for the build.
+func (ix *Index) create(ctx context.Context, build *buildHeader) (keyspace, *header, error) {
 	db := ix.db
 	h := &header{
-		signature: ix.spec.Signature, design: ix.spec.Design, nextNode: 1,
-		spaces: make([]spaceHeader, len(ix.spec.Spaces)),
+		signature: ix.spec.Signature, design: ix.spec.Design, nextNode: 1, build: build,
+		spaces: make([]treeHeader, len(ix.spec.Spaces)),
 	}
 	for i := range h.spaces {
 		h.spaces[i].reducers = uint64(len(ix.spec.Spaces[i].Reducers))

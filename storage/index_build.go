@@ -1,193 +1,439 @@
 package storage
 
 import (
+	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"runtime"
+	"slices"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/mangrove-db/mangrove/storage/kv"
 )
 
-// Finish makes the trees of an index that was built without them, in one pass over its rows. It does nothing to an index
-// that is whole. Readers walk until it is done. Like Commit it must not run beside others that write to the index; if
-// they do, it returns ErrConflict.
-func (ix *Index) Finish(ctx context.Context) error {
-	s, err := ix.db.Snapshot()
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	keys, h, err := ix.lookup(s.kv)
-	if errors.Is(err, ErrNotFound) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if !h.bare {
-		return nil
+// IndexBuild builds an index from many documents at once, from nothing or together with the rows that are there: rows
+// are sorted in parts, and all parts are merged with what is there into new trees, which are written once and in order.
+// Until then readers see the index as it was. Runs that do not fit into memory, and all of them now and then, are saved;
+// a build that was cut off goes on behind what was saved.
+//
+// Part may be called by several goroutines; the rest by one at a time, which nobody else who writes to the index may run
+// beside: whoever comes too late gets ErrConflict.
+type IndexBuild struct {
+	ix      *Index
+	keys    keyspace
+	header  *header // as it is on disk
+	epoch   uint64
+	resumed bool
+	pass    uint64
+	reached reached
+	parts   []*IndexPart
+	size    int // of parts
+	saved   time.Time
+}
+
+// What a build keeps in memory is saved when it takes up more than half of the store's budget, or after some time.
+const (
+	defaultBuildMemory = 32 << 20
+	buildTime          = 30 * time.Second
+)
+
+// IndexPart is rows of some documents, sorted and packed.
+type IndexPart struct {
+	sections [][]byte
+	size     int
+}
+
+// Build begins a build of the index, which is made if it is not there, or goes on with the one that was cut off.
+func (ix *Index) Build(ctx context.Context) (*IndexBuild, error) {
+	if err := ix.db.gone(); err != nil {
+		return nil, err
 	}
 	if err := ix.db.store.roomy(); err != nil {
-		return err
+		return nil, err
 	}
-	c := &indexCommit{ctx: ctx, ix: ix, keys: keys, header: h, kept: &keptNodes{}}
-	next := h.clone()
-	next.bare = false
-	var nodes atomic.Uint64
-	nodes.Store(h.nextNode)
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(runtime.GOMAXPROCS(0)) // a design document may have very many views
-	for i := range next.spaces {
-		g.Go(func() error {
-			b := &treeBuild{ctx: gctx, ix: ix, keys: keys, space: i, nodes: &nodes}
-			return b.build(&next.spaces[i])
-		})
-	}
-	if err := g.Wait(); err != nil {
-		return outer(err)
-	}
-	next.nextNode = nodes.Load()
-	return outer(c.write(&indexWrite{header: next}))
-}
-
-// treeBuild makes the tree of one space from its rows, from the left to the right.
-type treeBuild struct {
-	ctx   context.Context
-	ix    *Index
-	keys  keyspace
-	space int
-	nodes *atomic.Uint64 // the next node's number
-	u     *treeUpdate
-
-	run    []positionedRow
-	levels [][]treeEntry // what waits to become a node, from the lowest level on
-	w      indexWrite
-}
-
-func (b *treeBuild) build(h *spaceHeader) error {
-	s, err := b.ix.db.Snapshot()
+	s, err := ix.db.Snapshot()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer s.Close()
-	b.u = &treeUpdate{ctx: b.ctx, reducers: b.ix.spec.Spaces[b.space].Reducers}
-	r := &IndexReader{snap: s, spaces: b.ix.spec.Spaces, keys: b.keys}
-	w := r.walk(b.ctx, b.space, IndexRange{})
-	defer w.close()
-	for w.next() {
-		p := positionedRow{position: bytes.Clone(w.position())}
-		if len(b.u.reducers) > 0 {
-			if p.row, err = w.copy(); err != nil {
-				return err
-			}
-		}
-		if b.run = append(b.run, p); len(b.run) == runRows {
-			if err := b.endRun(); err != nil {
-				return err
-			}
-		}
+	b := &IndexBuild{ix: ix, epoch: s.state.epoch, saved: time.Now()}
+	b.keys, b.header, err = ix.lookup(s.kv)
+	s.Close()
+	if errors.Is(err, ErrNotFound) {
+		b.keys, b.header, err = ix.create(ctx, &buildHeader{})
 	}
-	if w.err != nil {
-		return w.err
+	if err == nil && b.header.outdated {
+		err = ErrConflict // it has to be reset first
 	}
-	if err := b.endRun(); err != nil {
-		return err
+	if err == nil {
+		err = ix.tidy(ctx, b.keys, &b.header)
 	}
-	if err := b.top(h); err != nil {
-		return err
+	if err != nil {
+		return nil, err
 	}
-	return b.flush()
+	b.reached, b.pass = b.header.reached, 1
+	if h := b.header.build; h != nil {
+		b.reached, b.pass = h.reached, h.pass+1
+	}
+	b.resumed = b.pass > 1 || b.header.notes.rows > 0
+	return b, nil
 }
 
-// endRun makes a run of the rows that wait.
-func (b *treeBuild) endRun() error {
-	entries, err := b.u.runs(nil, b.run)
-	if err != nil || len(entries) == 0 {
-		return err
+// Seq returns how far the build had come when it was begun: what is behind is to be added.
+func (b *IndexBuild) Seq() (Seq, uint64) { return b.reached.seq, b.reached.purgeSeq }
+
+// Resumed tells whether documents that are added may have been there before. Otherwise those without rows need not be
+// added.
+func (b *IndexBuild) Resumed() bool { return b.resumed }
+
+// Part sorts the rows of documents, each of which is given once to all parts of a build. It takes nothing into the build
+// yet.
+func (b *IndexBuild) Part(docs []IndexDoc) *IndexPart {
+	spaces := len(b.ix.spec.Spaces)
+	sections := make([][]storedRow, spaces+1)
+	var n numbering
+	var memory arena
+	var note []byte
+	for i := range docs {
+		d := &docs[i]
+		rows, list := n.number(d)
+		for j := range list {
+			s := &list[j]
+			sections[s.space] = append(sections[s.space], storedRow{s.position, s.key, rows[j].Value})
+		}
+		flags := byte(0)
+		if d.isLarge() {
+			flags = sourceMore
+		}
+		for number := uint32(0); number == 0 || len(list) > 0; number++ {
+			size := len(list)
+			if flags == sourceMore {
+				size = piece(list, rows)
+			}
+			note = note[:0]
+			if size > 0 {
+				note = appendSources(note, flags, list[:size])
+			}
+			r := storedRow{position: sourcePosition(memory.take(2*len(d.ID)+6), d.ID, number)}
+			r.value = append(memory.take(len(note)), note...)
+			sections[spaces] = append(sections[spaces], r)
+			rows, list = rows[size:], list[size:]
+		}
 	}
-	e := entries[0]
-	if len(b.levels) > 0 { // not the first run of all
-		e.start = b.run[0].position
+	p := &IndexPart{sections: make([][]byte, spaces+1)}
+	for i, rows := range sections {
+		var out bytes.Buffer
+		w := runWriter{w: &out}
+		rows = sortRows(rows)
+		for j := range rows {
+			w.add(&rows[j])
+		}
+		w.flush() // into memory: cannot fail
+		p.sections[i] = bytes.Clone(out.Bytes())
+		p.size += len(p.sections[i])
 	}
-	clear(b.run)
-	b.run = b.run[:0]
-	return b.add(0, e)
+	return p
 }
 
-// add appends an entry to what waits on a level, and makes a node of that if it is enough for one.
-func (b *treeBuild) add(level int, e treeEntry) error {
-	if level == len(b.levels) {
-		b.levels = append(b.levels, nil)
-	}
-	b.levels[level] = append(b.levels[level], e)
-	if len(b.levels[level]) < nodeFill() {
+// Add takes a part into the build. Together with those before it has everything up to the sequences.
+func (b *IndexBuild) Add(ctx context.Context, p *IndexPart, seq Seq, purgeSeq uint64) error {
+	b.parts = append(b.parts, p)
+	b.size += p.size
+	b.reached = reached{epoch: b.epoch, seq: seq, purgeSeq: purgeSeq}
+	if b.size < b.ix.db.store.buildMemory && time.Since(b.saved) < buildTime {
 		return nil
 	}
-	return b.endNode(level)
+	return b.Save(ctx)
 }
 
-func (b *treeBuild) endNode(level int) error {
-	entries := b.levels[level]
-	e, err := b.u.sum(entries)
-	if err != nil {
-		return err
-	}
-	e.start, e.child = entries[0].start, b.nodes.Add(1)-1
-	n := treeNode{level: level + 1, entries: entries}
-	b.w.set(b.keys.node(e.child), n.append(nil))
-	clear(entries)
-	b.levels[level] = entries[:0]
-	if b.w.size > indexCommitBytes {
-		if err := b.flush(); err != nil {
-			return err
-		}
-	}
-	return b.add(level+1, e)
-}
-
-// top makes nodes of what still waits, up to the root.
-func (b *treeBuild) top(h *spaceHeader) error {
-	h.root, h.height = 0, 0
-	for level := 0; level < len(b.levels); level++ {
-		waiting := b.levels[level]
-		last := level == len(b.levels)-1
-		if last && level > 0 && len(waiting) == 1 {
-			h.root, h.height = waiting[0].child, uint64(level)
-			return nil
-		}
-		if len(waiting) > 0 {
-			if err := b.endNode(level); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// flush writes the nodes that were made. Nobody reads them before the header names their root.
-func (b *treeBuild) flush() error {
-	if len(b.w.sets) == 0 {
+// Save saves what has been added. It is durable with the next sync of the store.
+func (b *IndexBuild) Save(ctx context.Context) error {
+	if len(b.parts) == 0 {
 		return nil
 	}
 	if err := b.ix.db.store.roomy(); err != nil {
 		return err
 	}
-	err := b.ix.db.store.engine.Update(b.ctx, func(tx kv.Tx) error {
-		// An index that was dropped meanwhile must not get new keys.
-		if _, err := tx.Get(b.keys.header()); err != nil {
+	next := b.header.clone()
+	if next.build == nil {
+		next.build = &buildHeader{}
+	}
+	run := runHeader{pass: b.pass}
+	if n := len(next.build.runs); n > 0 {
+		run.number = next.build.runs[n-1].number + 1
+	}
+	blobs := b.ix.db.store.engine.Blobs()
+	w, err := blobs.Create(b.keys.id())
+	if err != nil {
+		return outer(err)
+	}
+	if run.ends, err = b.write(ctx, w); err != nil {
+		w.Abort()
+		return outer(err)
+	}
+	if err := w.Commit(run.blob()); err != nil {
+		return outer(err)
+	}
+	next.build.reached, next.build.pass = b.reached, b.pass
+	next.build.runs = append(next.build.runs, run)
+	if err := b.ix.replace(ctx, b.keys, b.header, next, nil); err != nil {
+		if errors.Is(err, ErrConflict) || errors.Is(err, ErrNoDatabase) {
+			// The index was dropped. What removes its blobs may have been there before this one.
+			err = errors.Join(err, blobs.Remove(b.keys.id(), run.blob()))
+		}
+		return err
+	}
+	b.header = next
+	b.parts, b.size, b.saved = nil, 0, time.Now()
+	return nil
+}
+
+// write writes what is in memory as one run, and returns the ends of its sections.
+func (b *IndexBuild) write(ctx context.Context, to kv.BlobWriter) (ends []uint64, err error) {
+	out := bufio.NewWriterSize(to, 64<<10)
+	w := runWriter{w: out}
+	for i := range len(b.ix.spec.Spaces) + 1 {
+		m := newMerge()
+		for _, p := range b.parts {
+			m.add(newRunReader(ctx, p.sections[i]), b.pass)
+		}
+		for m.next() {
+			row, _ := m.row()
+			w.add(row)
+		}
+		if w.flush(); m.err != nil {
+			return nil, m.err
+		}
+		ends = append(ends, w.size)
+	}
+	if w.err != nil {
+		return nil, w.err
+	}
+	return ends, out.Flush()
+}
+
+// Finish makes the index of what was there and what has been added, which is everything up to the sequences. From then
+// on readers see it.
+func (b *IndexBuild) Finish(ctx context.Context, seq Seq, purgeSeq uint64) error {
+	b.reached = reached{epoch: b.epoch, seq: seq, purgeSeq: purgeSeq}
+	err := b.finish(ctx)
+	if errors.Is(err, ErrCorrupt) {
+		// What was saved is damaged: only what is in the documents can tell what it was.
+		err = errors.Join(err, b.ix.Reset(ctx))
+	}
+	return err
+}
+
+func (b *IndexBuild) finish(ctx context.Context) error {
+	f := &buildEnd{IndexBuild: b, gone: superseded{}}
+	defer f.close()
+	for _, run := range b.runs() {
+		blob, err := b.ix.db.store.engine.Blobs().Open(b.keys.id(), run.blob())
+		if errors.Is(err, kv.ErrNotFound) {
+			err = corrupt("an index lacks a run", nil)
+		}
+		if err != nil {
+			return outer(err)
+		}
+		f.blobs = append(f.blobs, blob)
+	}
+	next := b.header.clone()
+	f.nodes.Store(next.nextNode)
+	trees := make([]*treeHeader, 0, len(next.spaces)+1)
+	for i := range next.spaces {
+		trees = append(trees, &next.spaces[i])
+	}
+	trees = append(trees, &next.notes)
+	var writes []indexWrite
+	notes := len(trees) - 1
+	if b.resumed {
+		// Which rows count depends on the notes.
+		w, err := f.section(ctx, notes, trees[notes])
+		if err != nil {
 			return err
 		}
-		for _, s := range b.w.sets {
-			if err := tx.Set(s.key, s.value); err != nil {
+		writes, trees = append(writes, w), trees[:notes]
+	}
+	made := make([]indexWrite, len(trees))
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(runtime.GOMAXPROCS(0)) // a design document may have very many views
+	for _, i := range f.largestFirst(len(trees)) {
+		g.Go(func() (err error) {
+			made[i], err = f.section(gctx, i, trees[i])
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	// The rest of all trees and the header are written as one if they are small.
+	var last indexWrite
+	for _, w := range append(writes, made...) {
+		if last.size+w.size > indexCommitBytes {
+			if err := b.ix.nodes(ctx, b.keys, last.sets); err != nil {
 				return err
 			}
+			last = indexWrite{}
 		}
+		last.sets = append(last.sets, w.sets...)
+		last.size += w.size
+	}
+	if b.header.notes.rows > 0 || len(f.blobs) > 0 {
+		next.oldNodes = next.nextNode
+	}
+	next.nextNode = f.nodes.Load()
+	next.reached, next.build, next.torn = b.reached, nil, ""
+	if err := b.ix.replace(ctx, b.keys, b.header, next, last.sets); err != nil {
+		return err
+	}
+	b.header, b.parts = next, nil
+	f.close()
+	return b.ix.tidy(ctx, b.keys, &b.header)
+}
+
+// buildEnd is the end of a build under way.
+type buildEnd struct {
+	*IndexBuild
+	blobs []kv.Blob
+	gone  superseded
+	nodes atomic.Uint64 // the next node's number
+}
+
+func (f *buildEnd) close() {
+	for _, b := range f.blobs {
+		_ = b.Close() // it was only read
+	}
+	f.blobs = nil
+}
+
+// largestFirst orders trees so that those with the most to do are begun first.
+func (f *buildEnd) largestFirst(n int) []int {
+	order := make([]int, n)
+	size := make([]int64, n)
+	for i := range order {
+		order[i] = i
+		for _, p := range f.parts {
+			size[i] += int64(len(p.sections[i]))
+		}
+		for _, run := range f.runs() {
+			_, n := run.section(i)
+			size[i] += n
+		}
+	}
+	slices.SortFunc(order, func(i, j int) int { return cmp.Compare(size[j], size[i]) })
+	return order
+}
+
+// runs returns the runs that were saved.
+func (b *IndexBuild) runs() []runHeader {
+	if b.header.build == nil {
 		return nil
-	})
-	b.w = indexWrite{}
-	return outer(err)
+	}
+	return b.header.build.runs
+}
+
+// section makes the tree of a section and writes most of it; the rest is to be written by the caller. The header is that
+// of the tree as it was, and becomes that of the new one.
+func (f *buildEnd) section(ctx context.Context, i int, h *treeHeader) (indexWrite, error) {
+	s, err := f.ix.db.Snapshot()
+	if err != nil {
+		return indexWrite{}, err
+	}
+	defer s.Close()
+	m := newMerge()
+	if h.rows > 0 {
+		m.add(newWalker(ctx, s.kv, f.keys, h, IndexRange{}), 0)
+	}
+	for j, run := range f.runs() {
+		start, size := run.section(i)
+		m.add(newBlobRunReader(ctx, f.blobs[j], start, size), run.pass)
+	}
+	for _, p := range f.parts {
+		m.add(newRunReader(ctx, p.sections[i]), f.pass)
+	}
+	l := &treeLoader{ctx: ctx, ix: f.ix, keys: f.keys, nodes: &f.nodes}
+	each := f.gone.notes
+	if i < len(f.ix.spec.Spaces) {
+		l.reducers = f.ix.spec.Spaces[i].Reducers
+		each = f.gone.rows
+	}
+	if err := each(m, l.add); err != nil {
+		return indexWrite{}, err
+	}
+	*h, err = l.end(h.reducers)
+	return l.w, err
+}
+
+// tidy removes what the last build has left: nodes of before, and runs.
+func (ix *Index) tidy(ctx context.Context, keys keyspace, h **header) error {
+	if err := ix.removeRuns(keys, *h); err != nil {
+		return err
+	}
+	before := *h
+	if before.oldNodes == 0 {
+		return nil
+	}
+	end := keys.node(before.oldNodes)
+	for {
+		list, err := ix.db.store.someKeys(keys.space(spaceNode, 0))
+		if err != nil {
+			return outer(err)
+		}
+		n := 0
+		for n < len(list) && bytes.Compare(list[n], end) < 0 {
+			n++
+		}
+		if n == 0 {
+			break
+		}
+		gone := make([]keyValue, n)
+		for i := range gone {
+			gone[i].key = list[i]
+		}
+		if err := ix.nodes(ctx, keys, gone); err != nil {
+			return err
+		}
+	}
+	next := before.clone()
+	next.oldNodes = 0
+	if err := ix.replace(ctx, keys, before, next, nil); err != nil {
+		return err
+	}
+	*h = next
+	return nil
+}
+
+// removeRuns removes the blobs of runs that the header does not name.
+func (ix *Index) removeRuns(keys keyspace, h *header) error {
+	named := map[string]bool{}
+	if h.build != nil {
+		for _, run := range h.build.runs {
+			named[run.blob()] = true
+		}
+	}
+	blobs := ix.db.store.engine.Blobs()
+	synced := false
+	for info, err := range blobs.List(keys.id()) {
+		if err != nil {
+			return outer(err)
+		}
+		if named[info.Name] {
+			continue
+		}
+		if !synced {
+			// A crash must not bring back a header that names them.
+			if err := ix.db.store.Sync(); err != nil {
+				return err
+			}
+			synced = true
+		}
+		if err := blobs.Remove(keys.id(), info.Name); err != nil && !errors.Is(err, kv.ErrNotFound) {
+			return outer(err)
+		}
+	}
+	return nil
 }

@@ -5,7 +5,7 @@ import (
 	"sync"
 )
 
-// nodeCache keeps nodes of the trees of indexes that were changed lately, so that the next change need not read them
+// nodeCache keeps nodes above the leaves of indexes that were changed lately, so that the next change need not read them
 // again: each edit touches some. What is kept of an index counts as long as its header is what it was then, so that it
 // does not matter who else writes to it. Whoever changes an index takes what is kept of it and gives it back.
 type nodeCache struct {
@@ -14,9 +14,10 @@ type nodeCache struct {
 	size int
 }
 
-// keptNodes belong to whoever has taken them.
+// keptNodes belong to whoever has taken them, and the goroutines that work for it.
 type keptNodes struct {
 	header []byte
+	mu     sync.Mutex
 	nodes  map[uint64][]byte // encoded
 	size   int
 }
@@ -69,8 +70,17 @@ func (c *nodeCache) give(id uint32, header []byte, k *keptNodes) {
 	c.size += k.size
 }
 
+func (k *keptNodes) get(id uint64) (value []byte, ok bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	value, ok = k.nodes[id]
+	return value, ok
+}
+
 // set keeps a node, or forgets it if value is nil.
 func (k *keptNodes) set(id uint64, value []byte) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	if old, ok := k.nodes[id]; ok {
 		k.size -= len(old) + keptRecord
 		delete(k.nodes, id)

@@ -4,9 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"slices"
+	"runtime"
+	"sync/atomic"
 
-	"github.com/golang/snappy"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/mangrove-db/mangrove/storage/kv"
 )
@@ -20,9 +21,6 @@ type IndexUpdate struct {
 	PurgeSeq uint64
 	// Docs are the documents that have changed, each once.
 	Docs []IndexDoc
-	// Fresh says that none of Docs has rows in the index. The first updates of an index that is built from nothing are
-	// fresh; until Finish is called it has no trees then.
-	Fresh bool
 }
 
 // IndexDoc is a document and all its rows, by space, in the order in which they came. Without Spaces it has none.
@@ -31,8 +29,8 @@ type IndexDoc struct {
 	Spaces [][]IndexRow
 }
 
-// A commit is written in several transactions if it is larger than this. Readers can see the first of them before the
-// index's sequence moves on, but never only a part of one document's rows without being told (IndexState.Torn).
+// A commit is written in several transactions of about this size if it is large. Readers can see the first of them before
+// the index's sequence moves on, but never only a part of one document's rows without being told (IndexState.Torn).
 const indexCommitBytes = 1 << 20
 
 // A document with more rows, or larger ones, has its rows written in pieces.
@@ -41,9 +39,12 @@ const (
 	pieceBytes = 256 << 10
 )
 
+// firstRows is how many rows a commit takes into its first transaction; how many fit depends on how far apart they lie.
+const firstRows = 1000
+
 // Commit replaces the rows of documents and moves the index's sequence on. The index is made if it is not there. It
-// returns ErrConflict if somebody else has changed the index meanwhile. What is committed is durable with the next sync
-// of the store; until then a crash takes back the newest commits of the index, whole.
+// returns ErrConflict if somebody else has changed the index meanwhile, or a build was begun. What is committed is
+// durable with the next sync of the store; until then a crash takes back the newest commits of the index, whole.
 func (ix *Index) Commit(ctx context.Context, u IndexUpdate) error {
 	if err := ix.db.gone(); err != nil {
 		return err
@@ -51,7 +52,7 @@ func (ix *Index) Commit(ctx context.Context, u IndexUpdate) error {
 	if err := ix.db.store.roomy(); err != nil {
 		return err
 	}
-	c := &indexCommit{ctx: ctx, ix: ix, fresh: u.Fresh}
+	c := &indexCommit{ctx: ctx, ix: ix, rows: firstRows}
 	s, err := ix.db.Snapshot()
 	if err != nil {
 		return err
@@ -63,20 +64,21 @@ func (ix *Index) Commit(ctx context.Context, u IndexUpdate) error {
 		if u.From != 0 {
 			return ErrConflict // it was dropped
 		}
-		c.keys, c.header, err = ix.create(ctx)
+		c.keys, c.header, err = ix.create(ctx, nil)
 	}
-	if err == nil && c.header.seq != u.From {
+	if err == nil && (c.header.outdated || c.header.build != nil || c.header.seq != u.From) {
 		err = ErrConflict
+	}
+	if err == nil && c.header.oldNodes != 0 {
+		err = ix.tidy(ctx, c.keys, &c.header)
 	}
 	if err != nil {
 		return err
 	}
-	hasRows := func(s spaceHeader) bool { return s.rows > 0 }
-	c.makeBare = u.Fresh && !c.header.bare && !slices.ContainsFunc(c.header.spaces, hasRows)
 	id := ix.id.Load()
 	c.kept = ix.db.store.nodes.take(id, c.header.append(nil))
 	err = c.apply(u.Docs, func(h *header) {
-		h.seq, h.purgeSeq, h.epoch = u.Seq, u.PurgeSeq, epoch
+		h.reached = reached{epoch: epoch, seq: u.Seq, purgeSeq: u.PurgeSeq}
 	})
 	if err == nil {
 		ix.db.store.nodes.give(id, c.header.append(nil), c.kept)
@@ -86,26 +88,13 @@ func (ix *Index) Commit(ctx context.Context, u IndexUpdate) error {
 
 // indexCommit is a commit under way.
 type indexCommit struct {
-	ctx      context.Context
-	ix       *Index
-	fresh    bool
-	makeBare bool
-	keys     keyspace
-	header   *header // as it is on disk
-	kept     *keptNodes
-
-	// To be used again for each document:
-	numbered []*IndexRow
-	list     []source
-	text     []byte
-	briefs   []byte
-	brief    []byte
-}
-
-// sources encodes what rows a document has into the memory of w.
-func (c *indexCommit) sources(w *indexWrite, flags byte, list []source) []byte {
-	c.text = appendSources(c.text[:0], list)
-	return packSources(w.memory.take(1+snappy.MaxEncodedLen(len(c.text))), flags, c.text)
+	ctx       context.Context
+	ix        *Index
+	keys      keyspace
+	header    *header // as it is on disk
+	kept      *keptNodes
+	rows      int // of new ones that fit into a transaction, about
+	numbering numbering
 }
 
 // indexWrite is one transaction: what it sets, and removes where the value is nil.
@@ -113,26 +102,13 @@ type indexWrite struct {
 	header *header
 	sets   []keyValue
 	size   int
-	memory arena // of keys and values
+	memory arena // of values
 	nodes  []keptNode
 }
 
 type keptNode struct {
 	id    uint64
 	value []byte // nil: removed
-}
-
-// arena is memory for many small things that go away together.
-type arena struct{ free []byte }
-
-// take returns an empty slice with room for n bytes.
-func (a *arena) take(n int) []byte {
-	if n > len(a.free) {
-		a.free = make([]byte, max(n, 64<<10))
-	}
-	b := a.free[:0:n]
-	a.free = a.free[n:]
-	return b
 }
 
 type keyValue struct{ key, value []byte }
@@ -144,80 +120,122 @@ func (w *indexWrite) set(key, value []byte) {
 
 // apply writes documents; last says what else the last transaction changes.
 func (c *indexCommit) apply(docs []IndexDoc, last func(*header)) error {
-	large := slices.IndexFunc(docs, func(d IndexDoc) bool { return isLarge(&d) })
-	if large >= 0 {
-		if large > 0 {
-			if err := c.apply(docs[:large], func(*header) {}); err != nil {
-				return err
-			}
-		}
-		if err := c.large(&docs[large]); err != nil {
-			return err
-		}
-		return c.apply(docs[large+1:], last)
-	}
-	w, err := c.plan(docs, last)
-	if err == nil && (w.size <= indexCommitBytes || len(docs) < 2) {
-		err = c.write(w)
-	} else if err == nil {
-		err = kv.ErrTooBig
-	}
-	if _, ok := errors.AsType[*hasPieces](err); ok {
-		// Somewhere in docs is a document that had many rows before.
-		if len(docs) == 1 {
+	for {
+		n, rows, large := c.take(docs)
+		if large {
 			if err := c.large(&docs[0]); err != nil {
 				return err
 			}
-			return c.apply(nil, last)
+			docs = docs[1:]
+			continue
 		}
-	} else if !errors.Is(err, kv.ErrTooBig) || len(docs) < 2 {
-		return outer(err)
+		change := func(*header) {}
+		if n == len(docs) {
+			change = last
+		}
+		w, err := c.plan(docs[:n], change)
+		if _, ok := errors.AsType[*hasPieces](err); ok {
+			// Somewhere in docs is a document that had many rows before.
+			if n == 1 {
+				if err := c.large(&docs[0]); err != nil {
+					return err
+				}
+				docs = docs[1:]
+				continue
+			}
+			c.rows = 1
+			continue
+		}
+		if err == nil {
+			err = c.write(w)
+		}
+		if errors.Is(err, kv.ErrTooBig) && n > 1 {
+			c.rows = min(c.rows, rows) / 2
+			continue
+		}
+		if err != nil {
+			return outer(err)
+		}
+		if docs = docs[n:]; len(docs) == 0 {
+			return nil
+		}
+		c.rows = rows * indexCommitBytes / max(w.size, indexCommitBytes/8)
 	}
-	half := len(docs) / 2
-	if err := c.apply(docs[:half], func(*header) {}); err != nil {
-		return err
-	}
-	return c.apply(docs[half:], last)
 }
 
-func isLarge(d *IndexDoc) bool {
-	rows, size := 0, 0
-	for _, space := range d.Spaces {
-		rows += len(space)
-		for i := range space {
-			size += len(space[i].Key) + len(space[i].Value)
+// take returns how many documents go into the next transaction, and how many rows these have, or that the first of them
+// goes alone.
+func (c *indexCommit) take(docs []IndexDoc) (n, rows int, large bool) {
+	for ; n < len(docs); n++ {
+		d := &docs[n]
+		if d.isLarge() {
+			return n, rows, n == 0
 		}
+		more := 1 // for the note
+		for _, space := range d.Spaces {
+			more += len(space)
+		}
+		if n > 0 && rows+more > c.rows {
+			break
+		}
+		rows += more
 	}
-	return rows > pieceRows || size > pieceBytes
+	return n, rows, false
 }
 
-// write commits a transaction if the index is what it was when it was planned.
-func (c *indexCommit) write(w *indexWrite) error {
-	db := c.ix.db
-	before := c.header.append(nil)
-	err := db.store.engine.Update(c.ctx, func(tx kv.Tx) error {
-		if err := db.alive(tx); err != nil {
+// replace commits a header and sets nodes beside it, unless the index has another header than before.
+func (ix *Index) replace(ctx context.Context, keys keyspace, before, next *header, sets []keyValue) error {
+	was := before.append(nil)
+	return outer(ix.db.store.engine.Update(ctx, func(tx kv.Tx) error {
+		if err := ix.db.alive(tx); err != nil {
 			return err
 		}
-		now, err := tx.Get(c.keys.header())
-		if errors.Is(err, kv.ErrNotFound) || err == nil && !bytes.Equal(now, before) {
+		now, err := tx.Get(keys.header())
+		if errors.Is(err, kv.ErrNotFound) || err == nil && !bytes.Equal(now, was) {
 			return ErrConflict
+		}
+		if err == nil {
+			err = setAll(tx, sets)
 		}
 		if err != nil {
 			return err
 		}
-		for _, s := range w.sets {
-			if s.value == nil {
-				err = tx.Delete(s.key)
-			} else {
-				err = tx.Set(s.key, s.value)
-			}
-			if err != nil {
-				return err
-			}
+		return tx.Set(keys.header(), next.append(nil))
+	}))
+}
+
+// nodes sets nodes that nobody reads yet, or any more.
+func (ix *Index) nodes(ctx context.Context, keys keyspace, sets []keyValue) error {
+	if err := ix.db.store.roomy(); err != nil {
+		return err
+	}
+	return outer(ix.db.store.engine.Update(ctx, func(tx kv.Tx) error {
+		// An index that was dropped meanwhile must not get new keys.
+		if _, err := tx.Get(keys.header()); err != nil {
+			return err
 		}
-		return tx.Set(c.keys.header(), w.header.append(nil))
-	})
+		return setAll(tx, sets)
+	}))
+}
+
+func setAll(tx kv.Tx, sets []keyValue) error {
+	for _, s := range sets {
+		var err error
+		if s.value == nil {
+			err = tx.Delete(s.key)
+		} else {
+			err = tx.Set(s.key, s.value)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// write commits a transaction if the index is what it was when it was planned.
+func (c *indexCommit) write(w *indexWrite) error {
+	err := c.ix.replace(c.ctx, c.keys, c.header, w.header, w.sets)
 	if err == nil {
 		c.header = w.header
 		for _, n := range w.nodes {
@@ -235,61 +253,77 @@ func (c *indexCommit) plan(docs []IndexDoc, last func(*header)) (*indexWrite, er
 	}
 	defer s.Close()
 	w := &indexWrite{header: c.header.clone()}
-	n := 0
-	for i := range docs {
-		for _, space := range docs[i].Spaces {
-			n += len(space)
-		}
-	}
-	w.sets = make([]keyValue, 0, n+len(docs)+64)
-	if c.makeBare {
-		w.header.bare = true
-	}
 	last(w.header)
-	changes := make([][]rowChange, len(w.header.spaces))
+	p := c.newPlan(s.kv, w)
 	for i := range docs {
 		if docs[i].ID == w.header.torn {
 			w.header.torn = "" // a crash has left it without all of its rows
 		}
-		if err := c.diff(s.kv, w, &docs[i], changes); err != nil {
+		if err := p.document(&docs[i]); err != nil {
 			return nil, err
 		}
 	}
-	return w, c.finishPlan(s.kv, w, changes)
+	return w, p.finish()
 }
 
-// finishPlan adds the changes of rows, and of the trees over them, to a transaction.
-func (c *indexCommit) finishPlan(r kv.Reader, w *indexWrite, changes [][]rowChange) error {
-	for space, list := range changes {
-		sh := &w.header.spaces[space]
-		for i := range list {
-			ch := &list[i]
-			if ch.gone {
-				sub(&sh.rows, 1)
-				sub(&sh.bytes, uint64(len(ch.position()))+ch.oldSize)
-			}
-			var value []byte
-			if ch.new != nil {
-				sh.rows++
-				sh.bytes += uint64(len(ch.position()) + len(ch.new.Value))
-				value = appendIndexRow(w.memory.take(len(ch.new.Value)+3), ch.new)
-			}
-			w.set(ch.key, value)
-		}
-		if w.header.bare || len(list) == 0 {
+// indexPlan is a transaction that is being made.
+type indexPlan struct {
+	*indexCommit
+	w       *indexWrite
+	nodes   atomic.Uint64 // the next node's number
+	notes   *treeUpdate
+	changes [][]rowChange // by tree; the last are those of the notes
+}
+
+func (c *indexCommit) newPlan(r kv.Reader, w *indexWrite) *indexPlan {
+	p := &indexPlan{indexCommit: c, w: w, changes: make([][]rowChange, len(w.header.spaces)+1)}
+	p.nodes.Store(w.header.nextNode)
+	p.notes = p.tree(nil).update(r)
+	return p
+}
+
+func (p *indexPlan) tree(reducers []IndexReducer) *treePlan {
+	return &treePlan{ctx: p.ctx, db: p.ix.db, keys: p.keys, reducers: reducers, next: &p.nodes, kept: p.kept}
+}
+
+// finish adds what becomes of the trees to the transaction.
+func (p *indexPlan) finish() error {
+	updates := make([]*treeUpdate, len(p.changes))
+	g := errgroup.Group{}
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for i, list := range p.changes {
+		if len(list) == 0 {
 			continue
 		}
-		sortChanges(list)
-		u := newTreeUpdate(c.ctx, r, c.keys, space, c.ix.spec.Spaces[space].Reducers, w.header)
-		u.kept = c.kept
-		err := u.apply(list)
-		u.close()
-		if err != nil {
-			return err
+		g.Go(func() error {
+			sortChanges(list)
+			if i == len(p.w.header.spaces) {
+				updates[i] = p.notes
+				return p.notes.apply(&p.w.header.notes, list)
+			}
+			// Another snapshot will do: if the index changes meanwhile, this transaction comes to nothing.
+			s, err := p.ix.db.Snapshot()
+			if err != nil {
+				return err
+			}
+			defer s.Close()
+			updates[i] = p.tree(p.ix.spec.Spaces[i].Reducers).update(s.kv)
+			return updates[i].apply(&p.w.header.spaces[i], list)
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	p.w.header.nextNode = p.nodes.Load()
+	for _, u := range updates {
+		if u == nil {
+			continue
 		}
 		for id, value := range u.nodes {
-			w.set(c.keys.node(id), value)
-			w.nodes = append(w.nodes, keptNode{id, value})
+			p.w.set(p.keys.node(id), value)
+			if !isLeaf(value) {
+				p.w.nodes = append(p.w.nodes, keptNode{id, value})
+			}
 		}
 	}
 	return nil
@@ -300,33 +334,28 @@ type hasPieces struct{}
 
 func (*hasPieces) Error() string { return "storage: the rows of a document lie in pieces" }
 
-// sourcesOf returns what rows a document has, in the order of spaces and positions.
-func (c *indexCommit) sourcesOf(r kv.Reader, id string) ([]source, error) {
-	if c.fresh {
-		return nil, nil
+// noted returns which rows a document has, in the order of spaces and positions.
+func (p *indexPlan) noted(id string) (list []source, position []byte, err error) {
+	position = sourcePosition(nil, id, 0)
+	r, ok, err := p.notes.lookup(&p.w.header.notes, position)
+	if err != nil || !ok {
+		return nil, position, err
 	}
-	value, err := r.Get(c.keys.source(id, 0))
-	if errors.Is(err, kv.ErrNotFound) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	flags, list, err := parseSources(value, c.keys, id, len(c.header.spaces))
+	flags, list, err := parseSources(r.value, id, len(p.header.spaces))
 	if err == nil && flags&sourceMore != 0 {
 		err = &hasPieces{}
 	}
-	return list, err
+	return list, position, err
 }
 
-// diff finds out how the rows of a document change. Both what was and what will be are in the order of compareSources.
-func (c *indexCommit) diff(r kv.Reader, w *indexWrite, d *IndexDoc, changes [][]rowChange) error {
-	old, err := c.sourcesOf(r, d.ID)
+// document finds out how the rows of a document change. Both what was and what will be are in the order of
+// compareSources.
+func (p *indexPlan) document(d *IndexDoc) error {
+	old, position, err := p.noted(d.ID)
 	if err != nil {
 		return err
 	}
-	c.numbered, c.list = c.number(d, c.numbered[:0], c.list[:0], &w.memory)
-	rows, list := c.numbered, c.list
+	rows, list := p.numbering.number(d)
 	if len(old) == 0 && len(list) == 0 {
 		return nil
 	}
@@ -334,74 +363,74 @@ func (c *indexCommit) diff(r kv.Reader, w *indexWrite, d *IndexDoc, changes [][]
 	for i := range list {
 		s := &list[i]
 		for len(old) > 0 && compareSources(&old[0], s) < 0 {
-			goes(&old[0], changes)
+			p.goes(&old[0])
 			old, same = old[1:], false
 		}
-		ch := rowChange{key: s.rowKey, new: rows[i]}
 		if len(old) > 0 && compareSources(&old[0], s) == 0 {
-			o := &old[0]
-			old = old[1:]
-			if o.hash == s.hash && o.size == s.size {
+			unchanged := old[0].hash == s.hash
+			if old = old[1:]; unchanged {
 				continue
 			}
-			ch.gone, ch.oldSize, ch.brief = true, o.size, o.brief
 		}
 		same = false
-		changes[s.space] = append(changes[s.space], ch)
+		p.comes(s, rows[i])
 	}
 	for i := range old {
-		goes(&old[i], changes)
+		p.goes(&old[i])
 	}
-	switch {
-	case same:
-	case len(list) == 0:
-		w.set(c.keys.source(d.ID, 0), nil)
-	default:
-		w.set(c.keys.source(d.ID, 0), c.sources(w, 0, list))
+	if same {
+		return nil
 	}
+	p.note(position, 0, list)
 	return nil
 }
 
-// goes notes that a row is removed.
-func goes(s *source, changes [][]rowChange) {
-	changes[s.space] = append(changes[s.space], rowChange{key: s.rowKey, gone: true, oldSize: s.size, brief: s.brief})
+func (p *indexPlan) goes(s *source) {
+	p.changes[s.space] = append(p.changes[s.space], rowChange{storedRow{position: s.position, key: s.key}, true})
+}
+
+func (p *indexPlan) comes(s *source, row *IndexRow) {
+	p.changes[s.space] = append(p.changes[s.space], rowChange{storedRow{s.position, s.key, row.Value}, false})
+}
+
+// note notes which rows a document has, or the piece of it that stands at the position.
+func (p *indexPlan) note(position []byte, flags byte, list []source) {
+	c := rowChange{storedRow{position: position}, len(list) == 0}
+	if !c.gone {
+		c.value = appendSources(nil, flags, list)
+	}
+	notes := len(p.changes) - 1
+	p.changes[notes] = append(p.changes[notes], c)
 }
 
 // large replaces the rows of a document that has many, a piece at a time: first the old ones go, last piece first, then
 // the new ones come. What rows the document has is right after each piece, so that a crash in between does no harm: the
 // sequence has not moved, and the document is indexed again.
 func (c *indexCommit) large(d *IndexDoc) error {
-	tear := func(h *header) { h.torn, h.bare = d.ID, h.bare || c.makeBare }
+	tear := func(h *header) { h.torn = d.ID }
 	pieces, err := c.pieces(d.ID)
 	if err != nil {
 		return err
 	}
 	for i := len(pieces) - 1; i >= 0; i-- {
-		err := c.piece(tear, func(s *Snapshot, w *indexWrite, changes [][]rowChange) error {
-			w.set(c.keys.source(d.ID, uint32(i)), nil)
+		err := c.piece(tear, func(p *indexPlan) {
+			p.note(sourcePosition(nil, d.ID, uint32(i)), 0, nil)
 			for j := range pieces[i] {
-				goes(&pieces[i][j], changes)
+				p.goes(&pieces[i][j])
 			}
-			return nil
 		})
 		if err != nil {
 			return err
 		}
 	}
-	rows, list := c.number(d, nil, nil, &arena{})
-	for piece := uint32(0); len(list) > 0; piece++ {
-		n, size := 0, 0
-		for n < len(list) && n < pieceRows && size < pieceBytes {
-			size += len(list[n].rowKey) + int(list[n].size)
-			n++
-		}
-		err := c.piece(tear, func(_ *Snapshot, w *indexWrite, changes [][]rowChange) error {
-			w.set(c.keys.source(d.ID, piece), c.sources(w, sourceMore, list[:n]))
+	rows, list := c.numbering.number(d)
+	for number := uint32(0); len(list) > 0; number++ {
+		n := piece(list, rows)
+		err := c.piece(tear, func(p *indexPlan) {
+			p.note(sourcePosition(nil, d.ID, number), sourceMore, list[:n])
 			for i := range n {
-				s := &list[i]
-				changes[s.space] = append(changes[s.space], rowChange{key: s.rowKey, new: rows[i]})
+				p.comes(&list[i], rows[i])
 			}
-			return nil
 		})
 		if errors.Is(err, kv.ErrTooBig) {
 			return ErrTooLarge
@@ -411,7 +440,7 @@ func (c *indexCommit) large(d *IndexDoc) error {
 		}
 		rows, list = rows[n:], list[n:]
 	}
-	return c.piece(func(h *header) { h.torn = "" }, func(*Snapshot, *indexWrite, [][]rowChange) error { return nil })
+	return c.piece(func(h *header) { h.torn = "" }, func(*indexPlan) {})
 }
 
 // pieces returns what rows a document has, by piece.
@@ -421,26 +450,20 @@ func (c *indexCommit) pieces(id string) (pieces [][]source, err error) {
 		return nil, err
 	}
 	defer s.Close()
-	prefix := c.keys.source(id, 0)
-	prefix = prefix[:len(prefix)-4]
-	it := s.kv.Iterate(kv.Range{Prefix: prefix})
-	defer it.Close()
-	for it.Next() {
-		value, err := it.Value()
-		if err != nil {
-			return nil, outer(err)
-		}
-		_, list, err := parseSources(bytes.Clone(value), c.keys, id, len(c.header.spaces))
+	prefix := appendIndexID(nil, id)
+	w := newWalker(c.ctx, s.kv, c.keys, &c.header.notes, IndexRange{Start: prefix, End: kv.PrefixEnd(prefix)})
+	for w.next() {
+		_, list, err := parseSources(w.stored().value, id, len(c.header.spaces))
 		if err != nil {
 			return nil, err
 		}
 		pieces = append(pieces, list)
 	}
-	return pieces, outer(it.Err())
+	return pieces, w.err
 }
 
 // piece commits a part of a document's rows.
-func (c *indexCommit) piece(tear func(*header), fill func(*Snapshot, *indexWrite, [][]rowChange) error) error {
+func (c *indexCommit) piece(tear func(*header), fill func(*indexPlan)) error {
 	s, err := c.ix.db.Snapshot()
 	if err != nil {
 		return err
@@ -448,11 +471,9 @@ func (c *indexCommit) piece(tear func(*header), fill func(*Snapshot, *indexWrite
 	defer s.Close()
 	w := &indexWrite{header: c.header.clone()}
 	tear(w.header)
-	changes := make([][]rowChange, len(w.header.spaces))
-	if err := fill(s, w, changes); err != nil {
-		return err
-	}
-	if err := c.finishPlan(s.kv, w, changes); err != nil {
+	p := c.newPlan(s.kv, w)
+	fill(p)
+	if err := p.finish(); err != nil {
 		return err
 	}
 	return outer(c.write(w))

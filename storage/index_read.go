@@ -35,6 +35,9 @@ func (r *IndexReader) State() IndexState { return r.state }
 // Count returns how many rows a space has.
 func (r *IndexReader) Count(space int) uint64 { return r.header.spaces[space].rows }
 
+// Documents returns about how many documents have rows.
+func (r *IndexReader) Documents() uint64 { return r.header.notes.rows }
+
 // Size returns about how many bytes the rows of all spaces have.
 func (r *IndexReader) Size() (n uint64) {
 	for _, s := range r.header.spaces {
@@ -49,22 +52,10 @@ type IndexRange struct {
 	Descending bool
 }
 
-func (r *IndexReader) kvRange(space int, rg IndexRange) kv.Range {
-	out := kv.Range{Prefix: r.keys.rows(space), Reverse: rg.Descending}
-	if rg.Start != nil {
-		out.Start = r.keys.row(space, rg.Start)
-	}
-	if rg.End != nil {
-		out.End = r.keys.row(space, rg.End)
-	}
-	return out
-}
-
 // Rows yields the rows of a range. A row is valid until the next one.
 func (r *IndexReader) Rows(ctx context.Context, space int, rg IndexRange) iter.Seq2[*IndexRow, error] {
 	return func(yield func(*IndexRow, error) bool) {
 		w := r.walk(ctx, space, rg)
-		defer w.close()
 		for w.next() {
 			row, err := w.row()
 			if !yield(&row, err) || err != nil {
@@ -77,68 +68,220 @@ func (r *IndexReader) Rows(ctx context.Context, space int, rg IndexRange) iter.S
 	}
 }
 
-// walker walks over rows.
-type walker struct {
-	ctx context.Context
-	it  kv.Iterator
-	n   int
-	err error
-}
-
+// walk returns a walker over the rows of a range, which stands before the first of them.
 func (r *IndexReader) walk(ctx context.Context, space int, rg IndexRange) *walker {
-	return &walker{ctx: ctx, it: r.snap.kv.Iterate(r.kvRange(space, rg))}
+	return newWalker(ctx, r.snap.kv, r.keys, &r.header.spaces[space], rg)
 }
 
-func (w *walker) close() { w.it.Close() }
+// walker walks over the rows of a tree.
+type walker struct {
+	ctx      context.Context
+	kv       kv.Reader
+	keys     keyspace
+	height   int
+	root     uint64
+	reducers int
+	rg       IndexRange
 
-func (w *walker) next() bool {
-	if w.n++; w.n%256 == 0 && w.err == nil {
-		w.err = w.ctx.Err()
+	path    []step // of nodes above the leaf, from the root on
+	leaf    packedRows
+	at      int // the row
+	started bool
+	ended   bool // in the direction of travel there is nothing more
+	err     error
+}
+
+// step is a node on a walker's path, and the entry that was taken.
+type step struct {
+	node  *treeNode
+	entry int
+}
+
+func newWalker(ctx context.Context, r kv.Reader, keys keyspace, t *treeHeader, rg IndexRange) *walker {
+	return &walker{ctx: ctx, kv: r, keys: keys, height: int(t.height), root: t.root, reducers: int(t.reducers), rg: rg}
+}
+
+// from starts again at the first row, in the direction of travel, of what is left of the range behind a position.
+func (w *walker) from(position []byte) {
+	if w.rg.Descending {
+		w.rg.End = position
+	} else {
+		w.rg.Start = position
 	}
-	if w.err != nil || !w.it.Next() {
-		if w.err == nil {
-			w.err = outer(w.it.Err())
-		}
+	w.started, w.ended = false, false
+}
+
+// next moves to the next row.
+func (w *walker) next() bool {
+	if w.err != nil || w.ended || w.height == 0 {
 		return false
 	}
-	return true
+	switch {
+	case !w.started:
+		w.started = true
+		w.start()
+	case w.rg.Descending:
+		w.at--
+	default:
+		w.at++
+	}
+	for w.err == nil && (w.at < 0 || w.at >= len(w.leaf.list)) {
+		if !w.turn() {
+			return false
+		}
+	}
+	if w.err != nil {
+		return false
+	}
+	if w.rg.Descending {
+		return w.rg.Start == nil || bytes.Compare(w.position(), w.rg.Start) >= 0
+	}
+	return w.rg.End == nil || bytes.Compare(w.position(), w.rg.End) < 0
+}
+
+// start goes down to the leaf of the first row, in the direction of travel.
+func (w *walker) start() {
+	w.path = w.path[:0]
+	id := w.root
+	bound := w.rg.Start
+	if w.rg.Descending {
+		bound = w.rg.End
+	}
+	for level := w.height - 1; level > 0; level-- {
+		n := w.node(id, level)
+		if n == nil {
+			return
+		}
+		i := 0
+		switch {
+		case bound != nil:
+			i = n.child(bound)
+		case w.rg.Descending:
+			i = len(n.entries) - 1
+		}
+		w.path = append(w.path, step{n, i})
+		id = n.entries[i].child
+	}
+	w.load(id)
+	switch {
+	case w.err != nil:
+	case bound != nil:
+		w.at = w.leaf.search(bound)
+		if w.rg.Descending {
+			w.at--
+		}
+	default:
+		w.enter()
+	}
+}
+
+// enter stands at the first row of a leaf, in the direction of travel.
+func (w *walker) enter() {
+	w.at = 0
+	if w.rg.Descending {
+		w.at = len(w.leaf.list) - 1
+	}
+}
+
+// turn goes over to the next leaf, or returns false if that was the last.
+func (w *walker) turn() bool {
+	by := 1
+	if w.rg.Descending {
+		by = -1
+	}
+	level := len(w.path) - 1
+	for level >= 0 {
+		s := &w.path[level]
+		if s.entry += by; s.entry >= 0 && s.entry < len(s.node.entries) {
+			break
+		}
+		level--
+	}
+	if level < 0 {
+		w.ended = true
+		return false
+	}
+	id := w.path[level].node.entries[w.path[level].entry].child
+	for level++; level < len(w.path); level++ {
+		n := w.node(id, w.height-1-level)
+		if n == nil {
+			return false
+		}
+		i := 0
+		if w.rg.Descending {
+			i = len(n.entries) - 1
+		}
+		w.path[level] = step{n, i}
+		id = n.entries[i].child
+	}
+	w.load(id)
+	w.enter()
+	return w.err == nil
+}
+
+// node reads a node above the leaves, or sets err and returns nil.
+func (w *walker) node(id uint64, level int) (n *treeNode) {
+	value, err := getNode(w.kv, w.keys, id)
+	if err == nil {
+		n, err = parseNode(value, level, w.reducers)
+	}
+	w.err = err
+	return n
+}
+
+func (w *walker) load(id uint64) {
+	var value []byte
+	if w.err = w.ctx.Err(); w.err == nil {
+		value, w.err = getNode(w.kv, w.keys, id)
+	}
+	if w.err == nil {
+		w.err = w.leaf.parseLeaf(value)
+	}
 }
 
 // position returns where the row is, valid until the next one.
-func (w *walker) position() []byte { return w.it.Key()[rowPrefixLen:] }
+func (w *walker) position() []byte { return w.leaf.position(w.at) }
+
+// stored returns the row, valid until the next one.
+func (w *walker) stored() storedRow { return w.leaf.row(w.at) }
+
+func (w *walker) failure() error { return w.err }
 
 // row returns the row, valid until the next one.
 func (w *walker) row() (IndexRow, error) {
-	value, err := w.it.Value()
-	if err != nil {
-		return IndexRow{}, outer(err)
-	}
-	return parseIndexRow(w.position(), value)
+	r := w.stored()
+	return r.row()
 }
 
 // copy returns the row in memory of its own.
 func (w *walker) copy() (IndexRow, error) {
-	value, err := w.it.Value()
-	if err != nil {
-		return IndexRow{}, outer(err)
-	}
-	both := make([]byte, 0, len(w.position())+len(value))
-	both = append(append(both, w.position()...), value...)
-	n := len(w.position())
-	return parseIndexRow(both[:n:n], both[n:])
+	r := w.stored()
+	both := append(append(make([]byte, 0, len(r.position)+len(r.value)), r.position...), r.value...)
+	n := len(r.position)
+	r.position, r.value = both[:n:n], both[n:]
+	return r.row()
 }
 
-// node reads a node of the tree.
-func (r *IndexReader) node(space int, id uint64) (*treeNode, error) {
+// node reads a node of a tree.
+func (r *IndexReader) node(space int, id uint64, level int) (*treeNode, error) {
 	value, err := getNode(r.snap.kv, r.keys, id)
 	if err != nil {
 		return nil, err
 	}
-	return parseNode(value, len(r.spaces[space].Reducers))
+	return parseNode(value, level, len(r.spaces[space].Reducers))
+}
+
+func (r *IndexReader) leaf(id uint64) (*packedRows, error) {
+	value, err := getNode(r.snap.kv, r.keys, id)
+	if err != nil {
+		return nil, err
+	}
+	leaf := &packedRows{}
+	return leaf, leaf.parseLeaf(value)
 }
 
 // Rank returns how many rows lie before a position; nil stands behind all rows.
-func (r *IndexReader) Rank(ctx context.Context, space int, position []byte) (uint64, error) {
+func (r *IndexReader) Rank(_ context.Context, space int, position []byte) (uint64, error) {
 	s := r.header.spaces[space]
 	if position == nil {
 		return s.rows, nil
@@ -147,9 +290,9 @@ func (r *IndexReader) Rank(ctx context.Context, space int, position []byte) (uin
 		return 0, nil
 	}
 	var before uint64
-	var from []byte
-	for id, level := s.root, s.height; level > 0; level-- {
-		n, err := r.node(space, id)
+	id := s.root
+	for level := int(s.height) - 1; level > 0; level-- {
+		n, err := r.node(space, id, level)
 		if err != nil {
 			return 0, err
 		}
@@ -157,28 +300,24 @@ func (r *IndexReader) Rank(ctx context.Context, space int, position []byte) (uin
 		for j := range i {
 			before += n.entries[j].count
 		}
-		if i > 0 {
-			from = n.entries[i].start
-		}
 		id = n.entries[i].child
 	}
-	w := r.walk(ctx, space, IndexRange{Start: from, End: position})
-	defer w.close()
-	for w.next() {
-		before++
+	leaf, err := r.leaf(id)
+	if err != nil {
+		return 0, err
 	}
-	return before, w.err
+	return before + uint64(leaf.search(position)), nil
 }
 
 // Nth returns the position of the row that has n rows before it, or false if there are not so many.
-func (r *IndexReader) Nth(ctx context.Context, space int, n uint64) (position []byte, ok bool, err error) {
+func (r *IndexReader) Nth(_ context.Context, space int, n uint64) (position []byte, ok bool, err error) {
 	s := r.header.spaces[space]
 	if n >= s.rows {
 		return nil, false, nil
 	}
-	var from []byte
-	for id, level := s.root, s.height; level > 0; level-- {
-		node, err := r.node(space, id)
+	id := s.root
+	for level := int(s.height) - 1; level > 0; level-- {
+		node, err := r.node(space, id, level)
 		if err != nil {
 			return nil, false, err
 		}
@@ -187,18 +326,14 @@ func (r *IndexReader) Nth(ctx context.Context, space int, n uint64) (position []
 			n -= node.entries[i].count
 			i++
 		}
-		if i > 0 {
-			from = node.entries[i].start
-		}
 		id = node.entries[i].child
 	}
-	w := r.walk(ctx, space, IndexRange{Start: from})
-	defer w.close()
-	for w.next() {
-		if n == 0 {
-			return bytes.Clone(w.position()), true, nil
-		}
-		n--
+	leaf, err := r.leaf(id)
+	if err != nil {
+		return nil, false, err
 	}
-	return nil, false, w.err
+	if n >= uint64(len(leaf.list)) {
+		return nil, false, corrupt("a leaf of an index with fewer rows than were counted", nil)
+	}
+	return leaf.position(int(n)), true, nil
 }

@@ -9,15 +9,16 @@ import (
 )
 
 // Reduce returns what the rows of a range reduce to, and how many they are; nil if there are none. It reads a few nodes
-// of the tree and the rows at both ends of the range.
+// of the tree and the leaves at both ends of the range.
 func (r *IndexReader) Reduce(ctx context.Context, space, reducer int, rg IndexRange) ([]byte, uint64, error) {
 	s := r.header.spaces[space]
 	c := &collector{ctx: ctx, r: r, space: space, which: reducer, reducer: r.spaces[space].Reducers[reducer], rg: rg}
 	var err error
-	if s.root == 0 {
-		err = c.rows(nil, nil)
-	} else {
-		err = c.node(s.root, nil, nil)
+	switch {
+	case s.height == 1:
+		err = c.rows(s.root)
+	case s.height > 1:
+		err = c.node(s.root, int(s.height)-1, nil, nil)
 	}
 	if err == nil {
 		err = c.fold()
@@ -59,8 +60,8 @@ func (c *collector) misses(from, end []byte) bool {
 		c.rg.End != nil && from != nil && bytes.Compare(from, c.rg.End) >= 0
 }
 
-func (c *collector) node(id uint64, from, end []byte) error {
-	n, err := c.r.node(c.space, id)
+func (c *collector) node(id uint64, level int, from, end []byte) error {
+	n, err := c.r.node(c.space, id, level)
 	if err != nil {
 		return err
 	}
@@ -78,10 +79,10 @@ func (c *collector) node(id uint64, from, end []byte) error {
 			}
 			c.count += e.count
 			err = c.part(e.parts[c.which])
-		case n.level == 1:
-			err = c.rows(from, to)
+		case level == 1:
+			err = c.rows(e.child)
 		default:
-			err = c.node(e.child, from, to)
+			err = c.node(e.child, level-1, from, to)
 		}
 		if err != nil {
 			return err
@@ -90,27 +91,33 @@ func (c *collector) node(id uint64, from, end []byte) error {
 	return nil
 }
 
-// rows takes the rows from from to end that are in the range.
-func (c *collector) rows(from, end []byte) error {
-	rg := IndexRange{Start: from, End: end}
-	if c.rg.Start != nil && bytes.Compare(rg.Start, c.rg.Start) < 0 {
-		rg.Start = c.rg.Start
+// rows takes the rows of a leaf that are in the range.
+func (c *collector) rows(id uint64) error {
+	if err := c.ctx.Err(); err != nil {
+		return err
 	}
-	if c.rg.End != nil && (rg.End == nil || bytes.Compare(c.rg.End, rg.End) < 0) {
-		rg.End = c.rg.End
+	leaf, err := c.r.leaf(id)
+	if err != nil {
+		return err
 	}
-	w := c.r.walk(c.ctx, c.space, rg)
-	defer w.close()
-	for w.next() {
-		row, err := w.copy()
+	i, end := 0, len(leaf.list)
+	if c.rg.Start != nil {
+		i = leaf.search(c.rg.Start)
+	}
+	if c.rg.End != nil {
+		end = leaf.search(c.rg.End)
+	}
+	for ; i < end; i++ {
+		stored := leaf.row(i)
+		row, err := stored.row()
+		if err == nil {
+			err = c.row(row)
+		}
 		if err != nil {
 			return err
 		}
-		if err := c.row(row); err != nil {
-			return err
-		}
 	}
-	return w.err
+	return nil
 }
 
 // row takes one row, which the collector keeps.
@@ -164,7 +171,6 @@ const groupRows = 256
 func (r *IndexReader) Groups(ctx context.Context, space, reducer int, rg IndexRange, prefix func(key []byte) []byte) iter.Seq2[*IndexGroup, error] {
 	return func(yield func(*IndexGroup, error) bool) {
 		g := &grouper{walker: r.walk(ctx, space, rg), r: r, space: space, reducer: reducer, rg: rg, prefix: prefix}
-		defer g.close()
 		more := g.next()
 		for more && g.err == nil {
 			group, on, err := g.group()
@@ -244,9 +250,9 @@ func (g *grouper) large(first IndexRow, rg IndexRange) (*IndexGroup, bool, error
 	case !g.rg.Descending && end == nil:
 		return group, false, nil
 	case !g.rg.Descending:
-		g.it.Seek(g.r.keys.row(g.space, end))
+		g.from(end)
 	default:
-		g.it.Seek(g.r.keys.row(g.space, start)) // no row is there: positions go on behind their keys
+		g.from(start)
 	}
 	more := g.next()
 	return group, more, g.err

@@ -6,108 +6,68 @@ import (
 	"sort"
 
 	"github.com/cespare/xxhash/v2"
-	"github.com/golang/snappy"
 )
-
-// An index row's value: the length of its key, which the rest of the position follows, and the row's value.
-func appendIndexRow(b []byte, row *IndexRow) []byte {
-	key := len(row.Key)
-	if key > maxIndexKey {
-		key = cutIndexKeyLen
-	}
-	return append(binary.AppendUvarint(b, uint64(key)), row.Value...)
-}
-
-// parseIndexRow reads a row; it shares the memory of its position and value.
-func parseIndexRow(position, value []byte) (IndexRow, error) {
-	n, w := binary.Uvarint(value)
-	if w <= 0 || n > uint64(len(position)) {
-		return IndexRow{}, corrupt("row of an index", nil)
-	}
-	rest := position[n:]
-	for i := 0; ; i++ {
-		j := bytes.IndexByte(rest[i:], 0)
-		if j < 0 || i+j+1 >= len(rest) {
-			return IndexRow{}, corrupt("row of an index", nil)
-		}
-		if i += j + 1; rest[i] == 1 {
-			return IndexRow{Key: position[:n:n], ID: parseIndexID(rest[:i+1]), Value: value[w:]}, nil
-		}
-	}
-}
-
-// source is what an index remembers of a row of a document, so that it finds the row again and sees whether it changes.
-type source struct {
-	space   int
-	key     []byte // cut
-	ordinal uint32
-	size    uint64 // of the value
-	hash    uint64 // of the value
-	brief   []byte // what reducers have to know of it; see appendBriefs
-	rowKey  []byte // of the engine
-}
-
-func (s *source) position() []byte { return s.rowKey[rowPrefixLen:] }
 
 func hashBytes(b []byte) uint64 { return xxhash.Sum64(b) }
 
-// A source record: flags, then, compressed by snappy if that pays, for each row: space, length of key, key, ordinal, size
-// and hash of the value, length of brief, brief. The keys of one document have much in common.
-const (
-	sourceMore   = 1 // there may be further pieces
-	sourceSnappy = 2
-)
-
-func appendSources(b []byte, list []source) []byte {
-	for i := range list {
-		s := &list[i]
-		b = binary.AppendUvarint(b, uint64(s.space))
-		b = binary.AppendUvarint(b, uint64(len(s.key)))
-		b = append(b, s.key...)
-		b = binary.AppendUvarint(b, uint64(s.ordinal))
-		b = binary.AppendUvarint(b, s.size)
-		b = binary.LittleEndian.AppendUint64(b, s.hash)
-		b = binary.AppendUvarint(b, uint64(len(s.brief)))
-		b = append(b, s.brief...)
+// cutIndexKey appends a key to dst, cut if it is too long for the engine. Of keys that agree in all that is kept, equal
+// ones stay equal, and others stand in some order.
+func cutIndexKey(dst, key []byte) []byte {
+	if len(key) <= maxIndexKey {
+		return append(dst, key...)
 	}
-	return b
+	dst = append(dst, key[:maxIndexKey]...)
+	return binary.BigEndian.AppendUint64(dst, hashBytes(key))
 }
 
-// packSources makes a record in b, which must have room for one.
-func packSources(b []byte, flags byte, text []byte) []byte {
-	room := b[1:cap(b)]
-	if packed := snappy.Encode(room, text); len(packed) < len(text) {
-		return append(append(b, flags|sourceSnappy), packed...)
+// appendIndexID appends a document's id so that it ends by itself.
+func appendIndexID(b []byte, id string) []byte {
+	for {
+		i := -1
+		for j := range len(id) {
+			if id[j] == 0 {
+				i = j
+				break
+			}
+		}
+		if i < 0 {
+			return append(append(b, id...), 0, 1)
+		}
+		b = append(append(b, id[:i]...), 0, 0xff)
+		id = id[i+1:]
 	}
-	return append(append(b, flags), text...)
 }
 
-func parseSources(b []byte, keys keyspace, id string, spaces int) (flags byte, list []source, err error) {
-	if len(b) == 0 {
-		return 0, nil, corrupt("rows of a document in an index", nil)
-	}
-	flags, b = b[0], b[1:]
-	if flags&sourceSnappy != 0 {
-		if b, err = snappy.Decode(nil, b); err != nil {
-			return 0, nil, corrupt("rows of a document in an index", err)
+// cutIndexID returns what appendIndexID has written at an index of b, or false if that has no end.
+func cutIndexID(b []byte, at int) (id []byte, ok bool) {
+	rest := b[at:]
+	for i := 0; ; {
+		j := bytes.IndexByte(rest[i:], 0)
+		if j < 0 || i+j+1 >= len(rest) {
+			return nil, false
+		}
+		if i += j + 2; rest[i-1] == 1 {
+			return rest[:i], true
 		}
 	}
-	c := cursor{b: b}
-	for len(c.b) > 0 {
-		s := source{space: int(c.uvarint()), key: c.bytes(), ordinal: uint32(c.uvarint()), size: c.uvarint()}
-		if c.bad || len(c.b) < 8 || s.space >= spaces {
-			return 0, nil, corrupt("rows of a document in an index", nil)
-		}
-		s.hash, c.b = binary.LittleEndian.Uint64(c.b), c.b[8:]
-		if s.brief = c.bytes(); c.bad {
-			return 0, nil, corrupt("rows of a document in an index", nil)
-		}
-		s.rowKey = appendPosition(keys.appendRows(make([]byte, 0, rowPrefixLen+len(s.key)+len(id)+5), s.space), s.key, id, s.ordinal)
-		list = append(list, s)
-	}
-	return flags, list, nil
 }
 
+// parseIndexID reads what appendIndexID has written.
+func parseIndexID(b []byte) string { return string(appendParsedID(nil, b)) }
+
+func appendParsedID(dst, b []byte) []byte {
+	b = b[:max(len(b)-2, 0)]
+	for {
+		i := bytes.IndexByte(b, 0)
+		if i < 0 {
+			return append(dst, b...)
+		}
+		dst, b = append(dst, b[:i+1]...), b[min(i+2, len(b)):] // without the ff
+	}
+}
+
+// appendPosition appends where a row stands: its key, which was cut, its document's id, and its number among those of
+// the document with that key, unless it is the first.
 func appendPosition(b, cut []byte, id string, ordinal uint32) []byte {
 	b = appendIndexID(append(b, cut...), id)
 	if ordinal > 0 {
@@ -116,51 +76,156 @@ func appendPosition(b, cut []byte, id string, ordinal uint32) []byte {
 	return b
 }
 
-// number gives rows their positions and orders them. Rows with equal keys keep their order. The results are appended to
-// rows and list; what they point to lies in memory.
-func (c *indexCommit) number(d *IndexDoc, rows []*IndexRow, list []source, memory *arena) ([]*IndexRow, []source) {
+// source is what an index notes of a row of a document, so that it finds the row again and sees whether it changes.
+type source struct {
+	space    int
+	position []byte
+	key      int // how much of the position is its key
+	ordinal  uint32
+	hash     uint64 // of the value
+}
+
+// sourcePosition is where a piece of the note on a document stands.
+func sourcePosition(b []byte, id string, piece uint32) []byte {
+	return binary.BigEndian.AppendUint32(appendIndexID(b, id), piece)
+}
+
+// A note: flags, then for each row: space, length of key that is shared with the row before, length of the rest, the
+// rest, ordinal, hash of the value.
+const sourceMore = 1 // there may be further pieces
+
+func appendSources(b []byte, flags byte, list []source) []byte {
+	b = append(b, flags)
+	var last []byte
+	for i := range list {
+		s := &list[i]
+		key := s.position[:s.key]
+		shared := sharedLen(last, key)
+		b = binary.AppendUvarint(b, uint64(s.space))
+		b = binary.AppendUvarint(b, uint64(shared))
+		b = appendText(b, key[shared:])
+		b = binary.AppendUvarint(b, uint64(s.ordinal))
+		b = binary.LittleEndian.AppendUint64(b, s.hash)
+		last = key
+	}
+	return b
+}
+
+func parseSources(b []byte, id string, spaces int) (flags byte, list []source, err error) {
+	if len(b) == 0 {
+		return 0, nil, corrupt("rows of a document in an index", nil)
+	}
+	var last []byte
+	c := cursor{b: b[1:]}
+	for len(c.b) > 0 {
+		s := source{space: int(c.uvarint())}
+		shared, rest := c.uvarint(), c.bytes()
+		s.ordinal = uint32(c.uvarint())
+		if c.bad || len(c.b) < 8 || uint(s.space) >= uint(spaces) || shared > uint64(len(last)) {
+			return 0, nil, corrupt("rows of a document in an index", nil)
+		}
+		s.hash, c.b = binary.LittleEndian.Uint64(c.b), c.b[8:]
+		s.key = int(shared) + len(rest)
+		cut := make([]byte, 0, s.key+len(id)+5)
+		cut = append(append(cut, last[:shared]...), rest...)
+		s.position = appendPosition(cut[:0], cut, id, s.ordinal)
+		last = s.position[:s.key]
+		list = append(list, s)
+	}
+	return b[0], list, nil
+}
+
+func compareSources(a, b *source) int {
+	if a.space != b.space {
+		return a.space - b.space
+	}
+	return bytes.Compare(a.position, b.position)
+}
+
+// isLarge tells whether the rows of a document are too many to be noted, and replaced, at once.
+func (d *IndexDoc) isLarge() bool {
+	rows, size := 0, 0
+	for _, space := range d.Spaces {
+		rows += len(space)
+		for i := range space {
+			size += len(space[i].Key) + len(space[i].Value)
+		}
+	}
+	return rows > pieceRows || size > pieceBytes
+}
+
+// piece returns how many of the first sources of a large document make one piece of its note; rows are theirs.
+func piece(list []source, rows []*IndexRow) (n int) {
+	for size := 0; n < len(list) && n < pieceRows && size < pieceBytes; n++ {
+		size += len(list[n].position) + len(rows[n].Value)
+	}
+	return n
+}
+
+// numbering gives the rows of documents their positions. It can be used again and again, by one goroutine.
+type numbering struct {
+	memory arena // of positions
+	rows   []*IndexRow
+	list   []source
+}
+
+// number numbers and orders the rows of a document. Rows with equal keys keep their order. The results are good until
+// the next call, the positions as long as they are needed.
+func (n *numbering) number(d *IndexDoc) ([]*IndexRow, []source) {
+	n.rows, n.list = n.rows[:0], n.list[:0]
 	for space, emitted := range d.Spaces {
-		first := len(list)
+		first := len(n.list)
 		sorted := true
 		for i := range emitted {
 			row := &emitted[i]
-			row.ID = d.ID
-			s := source{space: space, key: row.Key, size: uint64(len(row.Value)), hash: hashBytes(row.Value)}
-			if len(s.key) > maxIndexKey {
-				s.key = cutIndexKey(nil, s.key)
+			key := row.Key
+			if len(key) > maxIndexKey {
+				key = cutIndexKey(nil, key)
 			}
-			c.briefs, c.brief = appendBriefs(c.briefs[:0], c.ix.spec.Spaces[space].Reducers, row, c.brief)
-			s.brief = append(memory.take(len(c.briefs)), c.briefs...)
-			sorted = sorted && (i == 0 || bytes.Compare(list[len(list)-1].key, s.key) <= 0)
-			rows, list = append(rows, row), append(list, s)
+			s := source{space: space, key: len(key), hash: hashBytes(row.Value)}
+			s.position = appendPosition(n.memory.take(len(key)+2*len(d.ID)+5), key, d.ID, 0)
+			sorted = sorted && (i == 0 || bytes.Compare(n.list[len(n.list)-1].position, s.position) <= 0)
+			n.rows, n.list = append(n.rows, row), append(n.list, s)
 		}
 		if !sorted {
-			sort.Stable(byKey{rows[first:], list[first:]})
+			sort.Stable(byPosition{n.rows[first:], n.list[first:]})
 		}
-		for i := first; i < len(list); i++ {
-			s := &list[i]
-			if i > first && bytes.Equal(list[i-1].key, s.key) {
-				s.ordinal = list[i-1].ordinal + 1
+		for i := first + 1; i < len(n.list); i++ {
+			s, last := &n.list[i], &n.list[i-1]
+			if s.key == last.key && bytes.Equal(s.position[:s.key], last.position[:s.key]) {
+				s.ordinal = last.ordinal + 1
+				s.position = append(s.position, byte(s.ordinal>>16), byte(s.ordinal>>8), byte(s.ordinal))
 			}
-			s.rowKey = appendPosition(c.keys.appendRows(memory.take(rowPrefixLen+len(s.key)+len(d.ID)+5), s.space), s.key, d.ID, s.ordinal)
 		}
 	}
-	return rows, list
+	return n.rows, n.list
 }
 
-// byKey orders rows and what is remembered of them by their keys.
-type byKey struct {
+// byPosition orders rows and what is noted of them.
+type byPosition struct {
 	rows []*IndexRow
 	list []source
 }
 
-func (b byKey) Len() int           { return len(b.list) }
-func (b byKey) Less(i, j int) bool { return bytes.Compare(b.list[i].key, b.list[j].key) < 0 }
-func (b byKey) Swap(i, j int) {
+func (b byPosition) Len() int { return len(b.list) }
+func (b byPosition) Less(i, j int) bool {
+	return bytes.Compare(b.list[i].position, b.list[j].position) < 0
+}
+
+func (b byPosition) Swap(i, j int) {
 	b.rows[i], b.rows[j] = b.rows[j], b.rows[i]
 	b.list[i], b.list[j] = b.list[j], b.list[i]
 }
 
-func compareSources(a, b *source) int {
-	return bytes.Compare(a.rowKey, b.rowKey)
+// arena is memory for many small things that go away together.
+type arena struct{ free []byte }
+
+// take returns an empty slice with room for n bytes.
+func (a *arena) take(n int) []byte {
+	if n > len(a.free) {
+		a.free = make([]byte, max(n, 64<<10))
+	}
+	b := a.free[:0:n]
+	a.free = a.free[n:]
+	return b
 }

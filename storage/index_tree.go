@@ -3,240 +3,161 @@ package storage
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
-	"errors"
+	"maps"
+	"runtime"
 	"slices"
 	"sort"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/mangrove-db/mangrove/storage/kv"
 )
 
-// Over the rows of each space of an index lies a tree. Its lowest nodes divide the rows into runs of some dozens and
-// say for each how many rows it has and what they reduce to; the nodes above say the same of the nodes below. So the
-// rank of a row, and the reduction of any range, take a few nodes and two runs, however many rows there are.
-//
-// The rows themselves lie under keys of their own, so that a row that comes or goes costs its own size and that of
-// the nodes above it, never that of its neighbours.
-//
-// A node's value: its level, then its entries, each: length of start, start, child (above level 1), count, and for
-// each reducer the length of its reduction plus one and the reduction, or 0 if that is missing.
-//
-// These are variables for tests alone.
-var (
-	nodeEntries = 32         // at most in a node
-	nodeFew     = 6          // fewer let a node be joined with a neighbour
-	runRows     = 32         // in a run that is made anew
-	runFull     = uint64(64) // at most in a run
-	runFew      = uint64(12) // two neighbours that have no more together are joined
-)
-
-// nodeFill is how many entries a new node gets: some room is left for what comes later.
-func nodeFill() int { return nodeEntries * 3 / 4 }
-
-// treeEntry is a run of rows, or a node with all that is below it.
-type treeEntry struct {
-	start []byte // no row of it is before, but for the first entry of the first node, which has all that is before too
-	child uint64 // the node; 0 for a run
-	count uint64 // of rows
-	parts [][]byte
-}
-
-type treeNode struct {
-	level   int
-	entries []treeEntry
-}
-
-func (n *treeNode) append(b []byte) []byte {
-	b = append(b, byte(n.level))
-	for i := range n.entries {
-		e := &n.entries[i]
-		b = binary.AppendUvarint(b, uint64(len(e.start)))
-		b = append(b, e.start...)
-		if n.level > 1 {
-			b = binary.AppendUvarint(b, e.child)
-		}
-		b = binary.AppendUvarint(b, e.count)
-		for _, p := range e.parts {
-			if p == nil {
-				b = append(b, 0)
-				continue
-			}
-			b = binary.AppendUvarint(b, uint64(len(p))+1)
-			b = append(b, p...)
-		}
-	}
-	return b
-}
-
-// parseNode reads a node; its entries share b's memory.
-func parseNode(b []byte, reducers int) (*treeNode, error) {
-	if len(b) == 0 || b[0] == 0 {
-		return nil, corrupt("node of an index", nil)
-	}
-	n := &treeNode{level: int(b[0]), entries: make([]treeEntry, 0, nodeEntries)}
-	parts := make([][]byte, 0, nodeEntries*reducers)
-	c := cursor{b: b[1:]}
-	for len(c.b) > 0 {
-		e := treeEntry{start: c.bytes()}
-		if n.level > 1 {
-			e.child = c.uvarint()
-		}
-		e.count = c.uvarint()
-		for range reducers {
-			size := c.uvarint()
-			var part []byte
-			if size > uint64(len(c.b))+1 {
-				c.bad = true
-			} else if size > 0 {
-				part, c.b = c.b[:size-1:size-1], c.b[size-1:]
-			}
-			if c.bad {
-				break
-			}
-			parts = append(parts, part)
-		}
-		if c.bad {
-			return nil, corrupt("node of an index", nil)
-		}
-		e.parts = parts[len(parts)-reducers:]
-		n.entries = append(n.entries, e)
-	}
-	if len(n.entries) == 0 {
-		return nil, corrupt("empty node of an index", nil)
-	}
-	return n, nil
-}
-
-// child returns the index of the entry that has the position.
-func (n *treeNode) child(position []byte) int {
-	i := sort.Search(len(n.entries), func(i int) bool { return bytes.Compare(n.entries[i].start, position) > 0 })
-	return max(i-1, 0)
-}
-
-// end returns where entry i of a node ends that itself ends at end; nil: nowhere.
-func (n *treeNode) end(i int, end []byte) []byte {
-	if i+1 < len(n.entries) {
-		return n.entries[i+1].start
-	}
-	return end
-}
-
-// rowChange is a row that comes, goes, or gets another value.
+// rowChange is a row that comes, takes the place of the one at its position, or goes.
 type rowChange struct {
-	key     []byte    // of the engine
-	new     *IndexRow // nil: there will be none
-	gone    bool      // there was one
-	oldSize uint64    // of its value
-	brief   []byte    // what reducers have to know of it
+	storedRow
+	gone bool
 }
 
-func (c *rowChange) position() []byte { return c.key[rowPrefixLen:] }
+// sortChanges brings changes into the order of their positions.
+func sortChanges(changes []rowChange) {
+	slices.SortFunc(changes, func(a, b rowChange) int { return bytes.Compare(a.position, b.position) })
+}
 
-// treeUpdate changes the tree of one space as its rows change. It reads the snapshot of before.
+// treeUpdate changes a tree as its rows change. It reads the index as it was before.
 type treeUpdate struct {
+	*treePlan
+	kv    kv.Reader
+	nodes map[uint64][]byte // written: encoded; removed: nil
+
+	forked bool // others work beside it
+
+	// What has come, less what has gone; these count modulo 2^64.
+	moreRows, moreBytes uint64
+
+	// To be used again for each leaf:
+	leaf, other packedRows
+	rows        []storedRow
+	packer      rowPacker
+}
+
+// treePlan is what all those know who change a tree together.
+type treePlan struct {
 	ctx      context.Context
-	kv       kv.Reader
+	db       *DB
 	keys     keyspace
-	space    int
 	reducers []IndexReducer
-	header   *header
-	nodes    map[uint64][]byte // written: encoded; removed: nil
-	kept     *keptNodes        // as they were; nil: nothing is kept
-	rows     kv.Iterator       // over the space's rows
+	next     *atomic.Uint64 // the next node's number
+	kept     *keptNodes     // nodes as they were
 }
 
-func newTreeUpdate(ctx context.Context, r kv.Reader, keys keyspace, space int, reducers []IndexReducer, h *header) *treeUpdate {
-	return &treeUpdate{ctx: ctx, kv: r, keys: keys, space: space, reducers: reducers, header: h, nodes: map[uint64][]byte{}}
-}
-
-func (u *treeUpdate) close() {
-	if u.rows != nil {
-		u.rows.Close()
-	}
+func (p *treePlan) update(r kv.Reader) *treeUpdate {
+	return &treeUpdate{treePlan: p, kv: r, nodes: map[uint64][]byte{}}
 }
 
 // apply takes changes, in the order of their positions, into the tree.
-func (u *treeUpdate) apply(changes []rowChange) error {
+func (u *treeUpdate) apply(t *treeHeader, changes []rowChange) error {
 	if len(changes) == 0 {
 		return nil
 	}
-	s := &u.header.spaces[u.space]
-	if s.root == 0 {
-		rows, err := u.load(nil, nil, changes)
-		if err != nil {
-			return err
-		}
-		entries, err := u.runs(nil, rows)
-		if err != nil {
-			return err
-		}
-		return u.plant(entries, 1)
+	var entries []treeEntry
+	var err error
+	height := int(t.height)
+	switch at := (treeEntry{child: t.root}); height {
+	case 0:
+		height = 1
+		entries, err = u.leaves(at, true, u.come(nil, changes))
+	case 1:
+		entries, err = u.change(at, true, changes)
+	default:
+		entries, err = u.node(at, height-1, nil, changes)
 	}
-	entries, err := u.node(treeEntry{child: s.root}, int(s.height), nil, changes)
 	if err != nil {
 		return err
 	}
-	return u.plant(entries, int(s.height)+1)
+	t.rows += u.moreRows
+	t.bytes += u.moreBytes
+	return u.plant(t, entries, height)
 }
 
 // plant makes the root of a tree of entries, which belong into a node of that level.
-func (u *treeUpdate) plant(entries []treeEntry, level int) error {
-	s := &u.header.spaces[u.space]
-	for level == 1 || len(entries) > 1 {
-		if len(entries) == 0 {
-			s.root, s.height = 0, 0
-			return nil
-		}
+func (u *treeUpdate) plant(t *treeHeader, entries []treeEntry, level int) error {
+	for len(entries) > 1 {
 		var err error
 		if entries, err = u.write(treeEntry{}, level, entries); err != nil {
 			return err
 		}
 		level++
 	}
+	t.root, t.height = 0, 0
 	if len(entries) == 0 {
-		s.root, s.height = 0, 0
 		return nil
 	}
-	s.root, s.height = entries[0].child, uint64(level-1)
-	for s.height > 1 {
-		n, err := u.read(s.root)
+	root := entries[0].child
+	for ; level > 1; level-- {
+		n, err := u.read(root, level-1)
 		if err != nil {
 			return err
 		}
 		if len(n.entries) > 1 {
 			break
 		}
-		u.nodes[s.root] = nil
-		s.root = n.entries[0].child
-		s.height--
+		u.nodes[root] = nil
+		root = n.entries[0].child
 	}
+	t.root, t.height = root, uint64(level)
 	return nil
 }
 
-func (u *treeUpdate) read(id uint64) (*treeNode, error) {
-	value, ok := u.nodes[id]
-	if !ok && u.kept != nil {
-		value, ok = u.kept.nodes[id]
+// value returns a node as it is now.
+func (u *treeUpdate) value(id uint64) ([]byte, error) {
+	if value, ok := u.nodes[id]; ok {
+		return value, nil
 	}
-	if !ok {
-		var err error
-		if value, err = getNode(u.kv, u.keys, id); err != nil {
-			return nil, err
-		}
-		if u.kept != nil {
-			u.kept.set(id, value)
-		}
+	if value, ok := u.kept.get(id); ok {
+		return value, nil
 	}
-	return parseNode(value, len(u.reducers))
+	value, err := getNode(u.kv, u.keys, id)
+	if err == nil && !isLeaf(value) {
+		u.kept.set(id, value)
+	}
+	return value, err
 }
 
-// getNode returns a node as it is stored.
-func getNode(r kv.Reader, keys keyspace, id uint64) ([]byte, error) {
-	value, err := r.Get(keys.node(id))
-	if errors.Is(err, kv.ErrNotFound) {
-		err = corrupt("an index lacks a node", nil)
+func (u *treeUpdate) read(id uint64, level int) (*treeNode, error) {
+	value, err := u.value(id)
+	if err != nil {
+		return nil, err
 	}
-	return value, outer(err)
+	return parseNode(value, level, len(u.reducers))
+}
+
+// lookup returns the row at a position, or false. It is valid until the next one.
+func (u *treeUpdate) lookup(t *treeHeader, position []byte) (storedRow, bool, error) {
+	id := t.root
+	for level := int(t.height) - 1; level > 0; level-- {
+		n, err := u.read(id, level)
+		if err != nil {
+			return storedRow{}, false, err
+		}
+		id = n.entries[n.child(position)].child
+	}
+	if id == 0 {
+		return storedRow{}, false, nil
+	}
+	value, err := u.value(id)
+	if err == nil {
+		err = u.leaf.parseLeaf(value)
+	}
+	if err != nil {
+		return storedRow{}, false, err
+	}
+	i := u.leaf.search(position)
+	if i == len(u.leaf.list) || !bytes.Equal(u.leaf.position(i), position) {
+		return storedRow{}, false, nil
+	}
+	return u.leaf.row(i), true, nil
 }
 
 // node changes a node, which ends at end, and returns what takes its entry's place in the node above.
@@ -244,74 +165,140 @@ func (u *treeUpdate) node(at treeEntry, level int, end []byte, changes []rowChan
 	if err := u.ctx.Err(); err != nil {
 		return nil, err
 	}
-	n, err := u.read(at.child)
+	n, err := u.read(at.child, level)
 	if err != nil {
 		return nil, err
 	}
-	if n.level != level {
-		return nil, corrupt("a node of an index on the wrong level", nil)
-	}
-	out := make([]treeEntry, 0, len(n.entries)+2)
+	touched := make([]touchedEntry, 0, min(len(n.entries), len(changes)))
 	for i := range n.entries {
-		e := &n.entries[i]
 		mine := len(changes)
 		if i+1 < len(n.entries) {
 			next := n.entries[i+1].start
-			mine = sort.Search(len(changes), func(j int) bool { return bytes.Compare(changes[j].position(), next) >= 0 })
+			mine = sort.Search(len(changes), func(j int) bool { return bytes.Compare(changes[j].position, next) >= 0 })
 		}
 		if mine == 0 {
-			out = append(out, *e)
 			continue
 		}
-		var instead []treeEntry
-		if level == 1 {
-			from := e.start
-			if i == 0 {
-				from = at.start // what is before the first entry is in it
-			}
-			instead, err = u.run(e, from, n.end(i, end), changes[:mine])
-		} else {
-			from := *e
-			if i == 0 {
-				from.start = at.start
-			}
-			instead, err = u.node(from, level-1, n.end(i, end), changes[:mine])
+		t := touchedEntry{treeEntry: n.entries[i], i: i, end: n.end(i, end), changes: changes[:mine]}
+		if i == 0 {
+			t.start = at.start // what is before the first entry is in it
 		}
-		if err != nil {
-			return nil, err
-		}
+		touched = append(touched, t)
 		changes = changes[mine:]
-		for _, e := range instead {
-			if out, err = u.join(out, e, level); err != nil {
+	}
+	if err := u.entries(touched, level-1); err != nil {
+		return nil, err
+	}
+	out := make([]treeEntry, 0, len(n.entries)+2)
+	for i := range n.entries {
+		if len(touched) == 0 || touched[0].i != i {
+			out = append(out, n.entries[i])
+			continue
+		}
+		for _, e := range touched[0].instead {
+			if out, err = u.join(out, e, level-1); err != nil {
 				return nil, err
 			}
 		}
+		touched = touched[1:]
 	}
 	return u.write(at, level, out)
 }
 
-// join appends an entry of a node of that level to its others, or makes one of it and the last if they are small.
+// touchedEntry is an entry of a node below which something changes.
+type touchedEntry struct {
+	treeEntry
+	i       int
+	end     []byte
+	changes []rowChange
+	instead []treeEntry // what takes its place
+}
+
+// forkChanges is how many changes are worth another goroutine.
+const forkChanges = 50
+
+// entries changes the children of a node, which are of that level. If there is much to do, several goroutines share it.
+func (u *treeUpdate) entries(list []touchedEntry, level int) error {
+	total := 0
+	for i := range list {
+		total += len(list[i].changes)
+	}
+	workers := min(runtime.GOMAXPROCS(0), total/forkChanges)
+	if workers < 2 || level == 0 || u.forked {
+		return u.some(list, level)
+	}
+	g := errgroup.Group{}
+	forks := make([]*treeUpdate, workers)
+	for w := range workers {
+		n, share := 0, 0
+		for ; n < len(list) && (share < total/workers || w == workers-1); n++ {
+			share += len(list[n].changes)
+		}
+		mine := list[:n]
+		list = list[n:]
+		g.Go(func() error {
+			// Another snapshot will do: if the index changes meanwhile, what is planned here comes to nothing.
+			s, err := u.db.Snapshot()
+			if err != nil {
+				return err
+			}
+			defer s.Close()
+			forks[w] = u.update(s.kv)
+			forks[w].forked = true
+			return forks[w].some(mine, level)
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	for _, f := range forks {
+		maps.Copy(u.nodes, f.nodes)
+		u.moreRows += f.moreRows
+		u.moreBytes += f.moreBytes
+	}
+	return nil
+}
+
+func (u *treeUpdate) some(list []touchedEntry, level int) (err error) {
+	for i := range list {
+		t := &list[i]
+		if level == 0 {
+			t.instead, err = u.change(t.treeEntry, t.end == nil, t.changes)
+		} else {
+			t.instead, err = u.node(t.treeEntry, level, t.end, t.changes)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// join appends an entry of a node to its others, or makes one of it and the last if they are small. Both are of that
+// level.
 func (u *treeUpdate) join(entries []treeEntry, e treeEntry, level int) ([]treeEntry, error) {
 	if len(entries) == 0 {
 		return append(entries, e), nil
 	}
 	last := &entries[len(entries)-1]
-	if level == 1 {
-		if last.count+e.count > runFew {
+	if level == 0 {
+		if last.count+e.count > uint64(leafFew) {
 			return append(entries, e), nil
 		}
-		joined, err := u.sum([]treeEntry{*last, e})
-		*last = treeEntry{start: last.start, count: joined.count, parts: joined.parts}
+		joined, err := u.joinLeaves(last, &e)
+		if err == nil && !joined {
+			entries = append(entries, e)
+		}
 		return entries, err
 	}
-	if e.count > uint64(nodeFew*runRows) {
+	if e.count > uint64(nodeFew*leafRows) {
 		return append(entries, e), nil // certainly not small; saves reading it
 	}
-	a, err := u.read(last.child)
+	a, err := u.read(last.child, level)
 	if err != nil {
 		return nil, err
 	}
-	b, err := u.read(e.child)
+	b, err := u.read(e.child, level)
 	if err != nil {
 		return nil, err
 	}
@@ -328,6 +315,34 @@ func (u *treeUpdate) join(entries []treeEntry, e treeEntry, level int) ([]treeEn
 	u.nodes[last.child] = a.append(nil)
 	last.count, last.parts = joined.count, joined.parts
 	return entries, nil
+}
+
+// joinLeaves puts the rows of b into the leaf a, if they fit.
+func (u *treeUpdate) joinLeaves(a, b *treeEntry) (joined bool, err error) {
+	u.rows = u.rows[:0]
+	for i, id := range [2]uint64{a.child, b.child} {
+		leaf := [2]*packedRows{&u.leaf, &u.other}[i]
+		value, err := u.value(id)
+		if err == nil {
+			err = leaf.parseLeaf(value)
+		}
+		if err != nil {
+			return false, err
+		}
+		for i := range leaf.list {
+			u.rows = append(u.rows, leaf.row(i))
+		}
+	}
+	if len(u.leaf.text)+len(u.other.text) > leafBytes {
+		return false, nil
+	}
+	together, err := u.leaves(*a, true, u.rows)
+	if err != nil {
+		return false, err
+	}
+	*a = together[0]
+	u.nodes[b.child] = nil
+	return true, nil
 }
 
 // write writes the entries of a node of that level, as several nodes if they are too many, and returns the entries of
@@ -356,8 +371,7 @@ func (u *treeUpdate) write(at treeEntry, level int, entries []treeEntry) ([]tree
 			e.start = at.start
 		}
 		if i > 0 || at.child == 0 {
-			e.child = u.header.nextNode
-			u.header.nextNode++
+			e.child = u.number()
 		}
 		n := treeNode{level: level, entries: piece}
 		u.nodes[e.child] = n.append(nil)
@@ -366,14 +380,21 @@ func (u *treeUpdate) write(at treeEntry, level int, entries []treeEntry) ([]tree
 	return out, nil
 }
 
-// sum returns the count and the reductions of entries, without start and child.
+// number returns a number for a new node.
+func (u *treeUpdate) number() uint64 { return u.next.Add(1) - 1 }
+
 func (u *treeUpdate) sum(entries []treeEntry) (treeEntry, error) {
-	e := treeEntry{parts: make([][]byte, len(u.reducers))}
+	return sumEntries(u.ctx, u.reducers, entries)
+}
+
+// sumEntries returns the count and the reductions of entries, without start and child.
+func sumEntries(ctx context.Context, reducers []IndexReducer, entries []treeEntry) (treeEntry, error) {
+	e := treeEntry{parts: make([][]byte, len(reducers))}
 	for i := range entries {
 		e.count += entries[i].count
 	}
 	parts := make([][]byte, len(entries))
-	for r, reducer := range u.reducers {
+	for r, reducer := range reducers {
 		whole := true
 		for i := range entries {
 			parts[i] = entries[i].parts[r]
@@ -386,190 +407,152 @@ func (u *treeUpdate) sum(entries []treeEntry) (treeEntry, error) {
 			e.parts[r] = parts[0]
 			continue
 		}
-		part, err := reducer.Rereduce(u.ctx, parts)
+		part, err := reducer.Rereduce(ctx, parts)
 		if err == nil {
-			e.parts[r] = part
-		} else if err := u.ctx.Err(); err != nil {
+			e.parts[r] = nonNil(part)
+		} else if err := ctx.Err(); err != nil {
 			return e, err
 		}
 	}
 	return e, nil
 }
 
-// run changes a run of rows, which lies from from to end, and returns what takes its place.
-func (u *treeUpdate) run(e *treeEntry, from, end []byte, changes []rowChange) ([]treeEntry, error) {
-	count := e.count
-	for i := range changes {
-		if !changes[i].gone {
-			count++
-		}
-		if changes[i].new == nil {
-			sub(&count, 1)
-		}
+// change changes a leaf and returns what takes its entry's place. last says that no leaf is behind it.
+func (u *treeUpdate) change(at treeEntry, last bool, changes []rowChange) ([]treeEntry, error) {
+	value, err := u.value(at.child)
+	if err == nil {
+		err = u.leaf.parseLeaf(value)
 	}
-	if count > 0 && count <= runFull {
-		if parts, ok := u.accumulate(e, changes); ok {
-			return []treeEntry{{start: e.start, count: count, parts: parts}}, nil
-		}
-	}
-	rows, err := u.load(from, end, changes)
 	if err != nil {
 		return nil, err
 	}
-	return u.runs(e.start, rows)
-}
-
-// accumulate takes changes into the reductions of a run without its other rows, if all reducers can do that.
-func (u *treeUpdate) accumulate(e *treeEntry, changes []rowChange) ([][]byte, bool) {
-	if len(u.reducers) == 0 {
-		return nil, true
-	}
-	for r := range u.reducers {
-		if _, ok := u.reducers[r].(IndexAccumulator); !ok || e.parts[r] == nil {
-			return nil, false
-		}
-	}
-	var added []IndexRow
-	var removed [][]byte
-	for i := range changes {
-		if changes[i].new != nil {
-			added = append(added, *changes[i].new)
-		}
-		if changes[i].gone {
-			removed = append(removed, changes[i].brief)
-		}
-	}
-	parts := make([][]byte, len(u.reducers))
-	briefs := make([][]byte, len(removed))
-	for r := range u.reducers {
-		for i := range removed {
-			c := cursor{b: removed[i]}
-			briefs[i] = c.bytes()
-			if removed[i] = c.b; c.bad {
-				return nil, false
-			}
-		}
-		var ok bool
-		if parts[r], ok = u.reducers[r].(IndexAccumulator).Accumulate(u.ctx, e.parts[r], added, briefs); !ok {
-			return nil, false
-		}
-	}
-	return parts, true
-}
-
-// appendBriefs appends what the reducers of a space have to know of a row when it goes: the length and the bytes for
-// each. Unless all of them can do with that, nobody will ask.
-func appendBriefs(b []byte, reducers []IndexReducer, row *IndexRow, scratch []byte) (out, again []byte) {
-	start := len(b)
-	for _, r := range reducers {
-		a, ok := r.(IndexAccumulator)
-		if !ok {
-			return b[:start], scratch
-		}
-		scratch = a.Brief(scratch[:0], row)
-		b = binary.AppendUvarint(b, uint64(len(scratch)))
-		b = append(b, scratch...)
-	}
-	return b, scratch
-}
-
-// positionedRow is a row and where it is.
-type positionedRow struct {
-	position []byte
-	row      IndexRow
-}
-
-// load returns the rows from from to end as they will be. Values are left out if nothing is to be reduced.
-func (u *treeUpdate) load(from, end []byte, changes []rowChange) ([]positionedRow, error) {
-	if u.rows == nil {
-		u.rows = u.kv.Iterate(kv.Range{Prefix: u.keys.rows(u.space)})
-	}
-	rows := make([]positionedRow, 0, int(runFull)+len(changes))
-	come := func(c *rowChange) {
-		if c.new != nil {
-			rows = append(rows, positionedRow{c.position(), *c.new})
-		}
-	}
-	u.rows.Seek(u.keys.row(u.space, from))
-	for u.rows.Next() {
-		position := u.rows.Key()[rowPrefixLen:]
-		if end != nil && bytes.Compare(position, end) >= 0 {
-			break
-		}
-		for len(changes) > 0 && bytes.Compare(changes[0].position(), position) < 0 {
-			come(&changes[0])
-			changes = changes[1:]
-		}
-		if len(changes) > 0 && bytes.Equal(changes[0].position(), position) {
-			come(&changes[0])
-			changes = changes[1:]
+	u.rows = u.rows[:0]
+	changed := false
+	for i := range u.leaf.list {
+		r := u.leaf.row(i)
+		n := sort.Search(len(changes), func(j int) bool { return bytes.Compare(changes[j].position, r.position) >= 0 })
+		before := len(u.rows)
+		u.rows = u.come(u.rows, changes[:n])
+		changed = changed || len(u.rows) > before
+		changes = changes[n:]
+		if len(changes) == 0 || !bytes.Equal(changes[0].position, r.position) {
+			u.rows = append(u.rows, r)
 			continue
 		}
-		p := positionedRow{position: bytes.Clone(position)}
-		if len(u.reducers) > 0 {
-			value, err := u.rows.Value()
-			if err != nil {
-				return nil, outer(err)
-			}
-			if p.row, err = parseIndexRow(p.position, bytes.Clone(value)); err != nil {
-				return nil, err
-			}
-		}
-		rows = append(rows, p)
+		changed = true
+		u.moreRows--
+		u.moreBytes -= uint64(len(r.position) + len(r.value))
+		u.rows = u.come(u.rows, changes[:1])
+		changes = changes[1:]
 	}
-	if err := u.rows.Err(); err != nil {
-		return nil, outer(err)
+	before := len(u.rows)
+	if u.rows = u.come(u.rows, changes); !changed && len(u.rows) == before {
+		return []treeEntry{at}, nil
 	}
-	for i := range changes {
-		come(&changes[i])
-	}
-	return rows, nil
+	return u.leaves(at, last, u.rows)
 }
 
-// runs divides rows into runs, of which the first starts at start.
-func (u *treeUpdate) runs(start []byte, rows []positionedRow) ([]treeEntry, error) {
+// come appends the rows that come.
+func (u *treeUpdate) come(rows []storedRow, changes []rowChange) []storedRow {
+	for i := range changes {
+		if c := &changes[i]; !c.gone {
+			rows = append(rows, c.storedRow)
+			u.moreRows++
+			u.moreBytes += uint64(len(c.position) + len(c.value))
+		}
+	}
+	return rows
+}
+
+// leaves writes rows as leaves, of which the first takes the place of at, if there is one, and returns their entries.
+// last says that rows which will come behind these make no leaf of others grow: then leaves are filled from the left.
+func (u *treeUpdate) leaves(at treeEntry, last bool, rows []storedRow) ([]treeEntry, error) {
 	if len(rows) == 0 {
+		if at.child != 0 {
+			u.nodes[at.child] = nil
+		}
 		return nil, nil
 	}
-	pieces := 1
-	if uint64(len(rows)) > runFull {
-		pieces = (len(rows) + runRows - 1) / runRows
+	size := 0
+	for i := range rows {
+		size += len(rows[i].position) + len(rows[i].value)
 	}
-	entries := make([]treeEntry, 0, pieces)
-	for i := range pieces {
-		piece := rows[i*len(rows)/pieces : (i+1)*len(rows)/pieces]
-		e := treeEntry{start: piece[0].position, count: uint64(len(piece))}
-		if i == 0 {
-			e.start = start
+	most, room := leafRows, leafBytes
+	if len(rows) > leafRows || size > leafBytes {
+		most, room = leafFill(), leafBytes*3/4
+		if pieces := (len(rows) + most - 1) / most; !last {
+			most = (len(rows) + pieces - 1) / pieces
+		}
+	}
+	entries := make([]treeEntry, 0, 1+len(rows)/most)
+	packer := &u.packer
+	start := at.start
+	for len(rows) > 0 {
+		packer.reset(append(packer.b[:0], 0)) // the level
+		for packer.rows < len(rows) && packer.rows < most && (packer.rows == 0 || len(packer.b) < room) {
+			packer.add(&rows[packer.rows])
+		}
+		e := treeEntry{child: at.child, start: start, count: uint64(packer.rows)}
+		if len(entries) > 0 || at.child == 0 {
+			e.child = u.number()
 		}
 		var err error
-		if e.parts, err = u.reduce(piece); err != nil {
+		if e.parts, err = reduceRows(u.ctx, u.reducers, rows[:packer.rows]); err != nil {
 			return nil, err
 		}
+		u.nodes[e.child] = bytes.Clone(packer.b)
 		entries = append(entries, e)
+		if len(rows) > packer.rows {
+			start = separator(rows[packer.rows-1].position, rows[packer.rows].position)
+		}
+		rows = rows[packer.rows:]
 	}
 	return entries, nil
 }
 
-// reduce returns what the rows of a run reduce to.
-func (u *treeUpdate) reduce(run []positionedRow) ([][]byte, error) {
-	parts := make([][]byte, len(u.reducers))
+// reduceRows returns what the rows of a leaf reduce to. The reductions share no memory with them.
+func reduceRows(ctx context.Context, reducers []IndexReducer, leaf []storedRow) ([][]byte, error) {
+	parts := make([][]byte, len(reducers))
 	if len(parts) == 0 {
 		return parts, nil
 	}
-	rows := make([]IndexRow, len(run))
-	for i := range run {
-		rows[i] = run[i].row
+	rows, err := indexRows(leaf)
+	if err != nil {
+		return nil, err
 	}
-	for r, reducer := range u.reducers {
-		part, err := reducer.Reduce(u.ctx, rows)
+	for r, reducer := range reducers {
+		part, err := reducer.Reduce(ctx, rows)
 		if err == nil {
-			parts[r] = nonNil(part)
-		} else if err := u.ctx.Err(); err != nil {
+			parts[r] = bytes.Clone(nonNil(part))
+		} else if err := ctx.Err(); err != nil {
 			return nil, err
 		}
 	}
 	return parts, nil
+}
+
+// indexRows returns rows as readers see them. They share memory.
+func indexRows(stored []storedRow) ([]IndexRow, error) {
+	rows := make([]IndexRow, len(stored))
+	ids := make([]byte, 0, 24*len(stored))
+	ends := make([]int, len(stored))
+	for i := range stored {
+		r := &stored[i]
+		id, ok := cutIndexID(r.position, r.key)
+		if !ok {
+			return nil, corrupt("row of an index", nil)
+		}
+		ids = appendParsedID(ids, id)
+		ends[i] = len(ids)
+		rows[i] = IndexRow{Key: r.position[:r.key:r.key], Value: r.value}
+	}
+	// One string for all ids is much cheaper than one for each.
+	all, start := string(ids), 0
+	for i, end := range ends {
+		rows[i].ID = all[start:end]
+		start = end
+	}
+	return rows, nil
 }
 
 // nonNil keeps a reduction of no bytes apart from one that is missing.
@@ -578,9 +561,4 @@ func nonNil(b []byte) []byte {
 		return []byte{}
 	}
 	return b
-}
-
-// sortChanges brings changes into the order of their positions.
-func sortChanges(changes []rowChange) {
-	slices.SortFunc(changes, func(a, b rowChange) int { return bytes.Compare(a.key, b.key) })
 }

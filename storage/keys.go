@@ -154,3 +154,6 @@ func (k keyspace) references(a address) []byte {
 }
 
 func (k keyspace) reference(a address, id string) []byte { return append(k.references(a), id...) }
+
+// id returns the number of the database or index.
+func (k keyspace) id() uint32 { return binary.BigEndian.Uint32(k[1:]) }

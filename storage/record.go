@@ -217,7 +217,7 @@ func parseAttachments(b []byte) ([]document.Attachment, error) {
 	return as, nil
 }
 
-func appendText(b []byte, s string) []byte {
+func appendText[T string | []byte](b []byte, s T) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
 }
 

@@ -29,7 +29,52 @@ func sampleRecords(t testing.TB) map[byte][]byte {
 		6: attachmentRecord{blob: true, size: 9, staged: 8}.append(nil),
 		7: appendEpochs(nil, []epoch{{1, 2}, {3, 4}}),
 		8: reported{1, 2, 3}.append(nil),
+		9: (&header{
+			signature: "s", design: "_design/d", reached: reached{1, 2, 3}, torn: "x", nextNode: 9, oldNodes: 4,
+			spaces: []treeHeader{{1, 2, 3, 1, 2}}, notes: treeHeader{rows: 5},
+			build: &buildHeader{reached: reached{4, 5, 6}, pass: 2, runs: []runHeader{{1, 1, []uint64{7, 8}}, {2, 2, []uint64{0, 9}}}},
+		}).append(nil),
+		10: (&treeNode{1, []treeEntry{{nil, 3, 4, [][]byte{nil}}, {[]byte("abc"), 5, 6, [][]byte{{}}}, {[]byte("abd"), 7, 8, [][]byte{{1}}}}}).append(nil),
+		11: packRows(sampleRows()),
+		12: appendSources(nil, sourceMore, []source{{1, []byte("key\x01id\x00\x01"), 4, 0, 5}, {1, []byte("kez\x01id\x00\x01\x00\x00\x02"), 4, 2, 6}}),
+		13: sampleRun(sampleRows()),
 	}
+}
+
+func sampleRows() []storedRow {
+	return []storedRow{
+		{[]byte("key\x01id\x00\x01"), 4, []byte("value")}, {[]byte("key\x01ie\x00\x01"), 4, []byte("values")}, {[]byte("l\x00\x01"), 0, nil},
+	}
+}
+
+func packRows(rows []storedRow) []byte {
+	var p rowPacker
+	for i := range rows {
+		p.add(&rows[i])
+	}
+	return p.b
+}
+
+func sampleRun(rows []storedRow) []byte {
+	var out bytes.Buffer
+	w := runWriter{w: &out}
+	for i := range rows {
+		w.add(&rows[i])
+		w.flush()
+	}
+	return out.Bytes()
+}
+
+// unpacked returns rows that were packed, in memory of their own.
+func unpacked(b []byte) (rows []storedRow, err error) {
+	var p packedRows
+	if err := p.unpack(b); err != nil {
+		return nil, err
+	}
+	for i := range p.list {
+		rows = append(rows, p.row(i))
+	}
+	return rows, nil
 }
 
 // FuzzRecord reads stored values of every kind: none may panic, and what is accepted must mean the same when it is
@@ -81,8 +126,39 @@ func FuzzRecord(f *testing.F) {
 			}, func(es []epoch) []byte { return appendEpochs(nil, es) })
 		case 8:
 			again(t, b, parseReported, func(r reported) []byte { return r.append(nil) })
+		case 9:
+			again(t, b, func(b []byte) (*header, error) {
+				h, err := parseHeader(b)
+				if err == nil && h.outdated {
+					err = ErrCorrupt // it is never written again
+				}
+				return h, err
+			}, func(h *header) []byte { return h.append(nil) })
+		case 10:
+			again(t, b, func(b []byte) (*treeNode, error) { return parseNode(b, 1, 1) }, func(n *treeNode) []byte { return n.append(nil) })
+		case 11:
+			again(t, b, unpacked, packRows)
+		case 12:
+			again(t, b, func(b []byte) (noted, error) {
+				flags, list, err := parseSources(b, "id", 2)
+				return noted{flags, list}, err
+			}, func(n noted) []byte { return appendSources(nil, n.flags, n.list) })
+		case 13:
+			again(t, b, func(b []byte) (rows []storedRow, err error) {
+				r := newRunReader(t.Context(), b)
+				for r.next() {
+					row := r.stored()
+					rows = append(rows, storedRow{bytes.Clone(row.position), row.key, bytes.Clone(row.value)})
+				}
+				return rows, r.failure()
+			}, sampleRun)
 		}
 	})
+}
+
+type noted struct {
+	flags byte
+	list  []source
 }
 
 func again[T any](t *testing.T, b []byte, parse func([]byte) (T, error), write func(T) []byte) {
@@ -114,6 +190,10 @@ func TestTruncatedRecords(t *testing.T) {
 			case 3:
 				if _, err := parseState(b); err == nil {
 					t.Errorf("a state cut at %d of %d is accepted", n, len(whole))
+				}
+			case 9:
+				if _, err := parseHeader(b); err == nil {
+					t.Errorf("an index header cut at %d of %d is accepted", n, len(whole))
 				}
 			}
 		}

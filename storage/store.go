@@ -43,6 +43,8 @@ type Store struct {
 	tasks   tasks
 	nodes   nodeCache
 
+	buildMemory int // bytes that a build of an index keeps before it saves them
+
 	counters counters
 
 	background context.Context // ends when the store closes
@@ -84,6 +86,9 @@ func Open(o Options) (*Store, error) {
 	if err != nil {
 		return nil, errors.Join(err, engine.Close())
 	}
+	if o.Memory != 0 {
+		s.buildMemory = int(max(o.Memory/2, 1<<20))
+	}
 	return s, nil
 }
 
@@ -103,7 +108,7 @@ func newReader(engine kv.Engine, log *slog.Logger) (*Store, error) {
 }
 
 func newStore(engine kv.Engine, log *slog.Logger) (*Store, error) {
-	s := &Store{engine: engine, log: log}
+	s := &Store{engine: engine, log: log, buildMemory: defaultBuildMemory}
 	s.background, s.stop = context.WithCancel(context.Background())
 	s.mu.open = map[uint32]*DB{}
 	var err error

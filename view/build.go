@@ -90,7 +90,8 @@ func (x *Indexer) update(ctx context.Context, db *storage.DB, d *Design) error {
 // indexState is the state of an index, which may not exist.
 type indexState struct {
 	storage.IndexState
-	purges bool // there are some that it does not reflect
+	purges    bool   // there are some that it does not reflect
+	documents uint64 // that have rows, about
 }
 
 func (s indexState) ready() bool {
@@ -116,7 +117,7 @@ func stateIn(snap *storage.Snapshot, ix *storage.Index) (indexState, error) {
 	if err != nil {
 		return indexState{}, err
 	}
-	return indexState{r.State(), r.State().PurgeSeq < snap.PurgeSeq()}, nil
+	return indexState{r.State(), r.State().PurgeSeq < snap.PurgeSeq(), r.Documents()}, nil
 }
 
 // join has an index built until it shows everything up to want, unless it is being built already. The channel is closed

@@ -156,7 +156,7 @@ func TestBuildResumes(t *testing.T) {
 		t.Fatal("no error")
 	}
 	info, err := n.x.Info(n.db, n.design("d"))
-	if err != nil || info.UpdateSeq == 0 || info.UpdateSeq > 4001 {
+	if err != nil || info.UpdateSeq != 0 || info.Pending > 1100 || info.Pending < 1000 {
 		t.Fatalf("%+v, %v", info, err)
 	}
 	n.close()
@@ -167,8 +167,8 @@ func TestBuildResumes(t *testing.T) {
 	if got := n.groups("d", "sum", all); got != "- 5001\n" {
 		t.Error(got)
 	}
-	if got := uint64(again.Load()); got != 5002-uint64(info.UpdateSeq) {
-		t.Errorf("mapped %d documents again, after %d", got, info.UpdateSeq)
+	if got := uint64(again.Load()); got != info.Pending+1 {
+		t.Errorf("mapped %d documents again, %d were pending", got, info.Pending)
 	}
 }
 

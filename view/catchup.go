@@ -15,6 +15,12 @@ const (
 	commitAfter = 5 * time.Second // even if it is less
 )
 
+// A bulk build is worth its while for more changes than this, if they are more than a part of what is in the index.
+const (
+	bulkLeast = 5000
+	bulkPart  = 8
+)
+
 // catchUp brings the index to where a snapshot of now stands, and returns its sequence.
 func (b *build) catchUp(ctx context.Context) (storage.Seq, error) {
 	program, err := b.design.program()
@@ -41,21 +47,28 @@ func (b *build) catchUp(ctx context.Context) (storage.Seq, error) {
 		}
 		state = indexState{}
 	}
+	if state.ready() && state.Seq >= snap.Seq() {
+		return snap.Seq(), nil
+	}
 	u := &updater{
-		build: b, snap: snap, program: program, from: state.Seq, fresh: !state.Exists,
-		update: storage.IndexUpdate{From: state.Seq, Seq: state.Seq, PurgeSeq: state.PurgeSeq, Fresh: !state.Exists},
+		build: b, snap: snap, program: program, from: state.Seq, purged: state.PurgeSeq, batch: editBatch,
+		update: storage.IndexUpdate{From: state.Seq, Seq: state.Seq, PurgeSeq: state.PurgeSeq},
 	}
-	if !state.Exists || state.Torn || state.Seq < snap.Seq() || state.PurgeSeq < snap.PurgeSeq() {
-		if err := u.run(ctx, state); err != nil {
+	pending, err := snap.Pending(state.Seq)
+	if err != nil {
+		return 0, err
+	}
+	if !state.Exists || state.Unfinished || pending > bulkLeast && pending > state.documents/bulkPart {
+		if u.bulk, err = b.index.Build(ctx); err != nil {
 			return 0, err
 		}
-	}
-	if !state.ready() {
-		if err := b.index.Finish(ctx); err != nil {
-			return 0, err
+		u.from, u.purged = u.bulk.Seq()
+		u.fresh = !u.bulk.Resumed()
+		if pending > bulkLeast {
+			u.batch = bulkBatch
 		}
 	}
-	return snap.Seq(), nil
+	return snap.Seq(), u.run(ctx)
 }
 
 // updater takes what a snapshot has that the index has not from the one to the other.
@@ -65,9 +78,12 @@ type updater struct {
 	program Program
 	task    *storage.Task
 	from    storage.Seq
-	fresh   bool // no document has rows yet
+	purged  uint64              // the sequence of purges that were followed
+	bulk    *storage.IndexBuild // nil: rows are changed where they are
+	fresh   bool                // no document has rows yet
+	batch   batch
 
-	// What is to be committed next.
+	// What is to be committed next, unless this is a bulk build.
 	update storage.IndexUpdate
 	rows   int
 	bytes  int
@@ -75,7 +91,7 @@ type updater struct {
 	last   time.Time
 }
 
-func (u *updater) run(ctx context.Context, state indexState) error {
+func (u *updater) run(ctx context.Context) error {
 	total, err := u.snap.Pending(u.from)
 	if err != nil {
 		return err
@@ -84,26 +100,44 @@ func (u *updater) run(ctx context.Context, state indexState) error {
 	defer u.task.End()
 	u.task.Advance(0, total)
 	u.last = time.Now()
-	purged, err := u.followPurges(ctx, state)
-	if err != nil {
+	if err := u.followPurges(ctx); err != nil {
 		return err
 	}
-	u.update.PurgeSeq = purged
 	if err := u.mapAll(ctx); err != nil {
 		return err
+	}
+	if u.bulk != nil {
+		if err := u.bulk.Finish(ctx, u.snap.Seq(), u.purged); err != nil {
+			return err
+		}
+		u.committed()
+		return nil
 	}
 	u.update.Seq = u.snap.Seq()
 	return u.commit(ctx)
 }
 
 // followPurges takes out the rows of documents that were purged as a whole; those of which something is left are among
-// the changes. It returns the sequence of the newest purge.
-func (u *updater) followPurges(ctx context.Context, state indexState) (uint64, error) {
-	newest := state.PurgeSeq
+// the changes.
+func (u *updater) followPurges(ctx context.Context) error {
+	newest := u.purged
 	gone := map[string]bool{} // a document can be purged more than once
-	for p, err := range u.snap.Purges(ctx, state.PurgeSeq) {
+	var docs []storage.IndexDoc
+	flush := func() error {
+		p := &part{docs: docs, seq: u.from}
+		docs = nil
+		if u.bulk != nil {
+			p.sorted = u.bulk.Part(p.docs)
+			return u.take(ctx, p)
+		}
+		if err := u.take(ctx, p); err != nil {
+			return err
+		}
+		return u.commit(ctx)
+	}
+	for p, err := range u.snap.Purges(ctx, u.purged) {
 		if err != nil {
-			return 0, err
+			return err
 		}
 		newest = p.Seq
 		if u.fresh || gone[p.ID] {
@@ -114,25 +148,34 @@ func (u *updater) followPurges(ctx context.Context, state indexState) (uint64, e
 			continue
 		}
 		if !errors.Is(err, storage.ErrNotFound) {
-			return 0, err
+			return err
 		}
 		gone[p.ID] = true
-		u.update.Docs = append(u.update.Docs, storage.IndexDoc{ID: p.ID})
-		if len(u.update.Docs) >= commitRows/10 {
-			if err := u.commit(ctx); err != nil {
-				return 0, err
+		if docs = append(docs, storage.IndexDoc{ID: p.ID}); len(docs) >= commitRows/10 {
+			if err := flush(); err != nil {
+				return err
 			}
-			clear(gone) // their rows are gone, too
+			if u.bulk == nil {
+				clear(gone) // their rows are gone, too
+			}
 		}
 	}
-	if len(u.update.Docs) > 0 {
-		return newest, u.commit(ctx)
+	if len(docs) > 0 {
+		if err := flush(); err != nil {
+			return err
+		}
 	}
-	return newest, nil
+	u.purged, u.update.PurgeSeq = newest, newest
+	return nil
 }
 
 // take adds what became of some documents to what is to be committed.
 func (u *updater) take(ctx context.Context, p *part) error {
+	if u.bulk != nil {
+		u.task.Advance(p.seen, 0)
+		u.x.counters.mapped.Add(p.seen)
+		return u.bulk.Add(ctx, p.sorted, p.seq, u.purged)
+	}
 	full := u.rows > 0 && (u.rows+p.rows > commitRows || u.bytes+p.bytes > commitBytes)
 	if full || time.Since(u.last) > commitAfter {
 		if err := u.commit(ctx); err != nil {
@@ -145,6 +188,14 @@ func (u *updater) take(ctx context.Context, p *part) error {
 	u.bytes += p.bytes
 	u.docs += p.seen
 	return nil
+}
+
+// save keeps what was taken, whatever comes next.
+func (u *updater) save(ctx context.Context) error {
+	if u.bulk != nil {
+		return u.bulk.Save(ctx)
+	}
+	return u.commit(ctx)
 }
 
 // commit writes what was taken, so that the index has everything up to the update's sequence.

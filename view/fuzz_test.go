@@ -38,9 +38,6 @@ func FuzzReduce(f *testing.F) {
 					finish(r, all)
 				}
 			}
-			if acc, ok := r.(storage.IndexAccumulator); ok && len(a) > 0 {
-				acc.Accumulate(ctx, a, rows[:1], briefs(acc, rows[1:]))
-			}
 		}
 		for _, group := range []int{GroupExact, 1, 3} {
 			groupKey(a, group)

@@ -31,6 +31,7 @@ func (x *Indexer) Info(db *storage.DB, d *Design) (Info, error) {
 		return info, err
 	}
 	defer snap.Close()
+	var saved storage.Seq
 	index, err := snap.Index(d.index(db))
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
@@ -39,9 +40,10 @@ func (x *Indexer) Info(db *storage.DB, d *Design) (Info, error) {
 	default:
 		state := index.State()
 		info.UpdateSeq, info.PurgeSeq, info.External = state.Seq, state.PurgeSeq, index.Size()
+		saved = state.Saved
 	}
 	if len(d.Spaces) > 0 {
-		if info.Pending, err = snap.Pending(info.UpdateSeq); err != nil {
+		if info.Pending, err = snap.Pending(saved); err != nil {
 			return info, err
 		}
 	}

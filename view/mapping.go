@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"strconv"
 
@@ -73,9 +74,13 @@ func (w *worker) chunk(ctx context.Context, c *chunk) error {
 	for i := range c.sources {
 		s := &c.sources[i]
 		if err := w.document(ctx, s); err != nil {
+			if i > sent && ctx.Err() == nil {
+				// Those before it need not be mapped again.
+				return errors.Join(err, w.send(ctx, c, c.sources[i-1].seq, uint64(i-sent)))
+			}
 			return err
 		}
-		if len(w.arena) >= partBytes {
+		if len(w.arena) >= w.batch.part {
 			if err := w.send(ctx, c, s.seq, uint64(i+1-sent)); err != nil {
 				return err
 			}
@@ -164,8 +169,12 @@ func (w *worker) send(ctx context.Context, c *chunk, seq storage.Seq, seen uint6
 		}
 		p.docs[i].Spaces = set
 	}
-	// The part keeps the arena.
-	w.arena = make([]byte, 0, min(cap(w.arena), 2*partBytes))
+	if w.bulk != nil {
+		p.sorted, p.docs = w.bulk.Part(p.docs), nil
+		w.arena = w.arena[:0]
+	} else {
+		w.arena = make([]byte, 0, min(cap(w.arena), 2*w.batch.part)) // the part keeps the other
+	}
 	w.emitted, w.docs = w.emitted[:0], w.docs[:0]
 	select {
 	case c.parts <- p:

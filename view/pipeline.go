@@ -17,11 +17,15 @@ import (
 // chunks; mappers take a chunk each and turn it into parts, which are rows of a bounded size; and the one that commits
 // takes the parts of one chunk after the other. A mapper whose part nobody takes yet waits with the next, so that what
 // is in flight is bounded: documents by inFlight, rows by the number of chunks.
-const (
-	chunkDocs  = 128
-	chunkBytes = 256 << 10
-	partBytes  = 512 << 10
-	inFlight   = 16 << 20 // bytes of documents
+const inFlight = 16 << 20 // bytes of documents
+
+// batch is how much goes into a chunk, and into a part.
+type batch struct{ docs, chunk, part int }
+
+var (
+	editBatch = batch{128, 256 << 10, 512 << 10}
+	// Parts of a bulk build are sorted, and merged at the end: few are better than many.
+	bulkBatch = batch{4096, 2 << 20, 4 << 20}
 )
 
 // chunk is documents on their way to a mapper.
@@ -44,7 +48,8 @@ type source struct {
 // part is what some documents were turned into.
 type part struct {
 	docs        []storage.IndexDoc
-	seq         storage.Seq // when it is committed with those before it, the index has everything up to here
+	sorted      *storage.IndexPart // instead of docs, in a bulk build
+	seq         storage.Seq        // when it is committed with those before it, the index has everything up to here
 	seen        uint64
 	rows, bytes int
 	err         error // instead of all else
@@ -101,7 +106,7 @@ func (u *updater) mapAll(ctx context.Context) error {
 				}
 				if p.err != nil {
 					// What comes before is kept, so that it need not be done again.
-					if err := u.commit(gctx); err != nil {
+					if err := u.save(gctx); err != nil {
 						return errors.Join(p.err, err)
 					}
 					return p.err
@@ -126,7 +131,7 @@ func (u *updater) read(ctx context.Context, send func(*chunk) error) error {
 		if err := u.add(c, &change); err != nil {
 			return err
 		}
-		if len(c.sources) >= chunkDocs || c.bytes >= chunkBytes {
+		if len(c.sources) >= u.batch.docs || c.bytes >= int64(u.batch.chunk) {
 			if err := send(c); err != nil {
 				return err
 			}

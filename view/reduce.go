@@ -140,14 +140,6 @@ func (countReducer) Rereduce(_ context.Context, parts [][]byte) ([]byte, error) 
 	return strconv.AppendInt(nil, n, 10), nil
 }
 
-// Brief has nothing to tell: that the row goes is enough.
-func (countReducer) Brief(b []byte, _ *storage.IndexRow) []byte { return b }
-
-// Accumulate counts.
-func (countReducer) Accumulate(_ context.Context, reduction []byte, added []storage.IndexRow, removed [][]byte) ([]byte, bool) {
-	return strconv.AppendInt(nil, parseNumber(reduction).i+int64(len(added))-int64(len(removed)), 10), true
-}
-
 // firstReducer is _first: the value of the first row.
 type firstReducer struct{}
 

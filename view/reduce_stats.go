@@ -138,32 +138,3 @@ func (s *stats) append(b []byte) []byte {
 	b = s.sumsqr.append(append(b, `,"sumsqr":`...))
 	return append(b, '}')
 }
-
-// Brief tells the value if it is an integer.
-func (statsReducer) Brief(b []byte, row *storage.IndexRow) []byte { return appendExact(b, row) }
-
-// Accumulate adds and subtracts integers, as long as neither the least nor the greatest goes.
-func (statsReducer) Accumulate(_ context.Context, reduction []byte, added []storage.IndexRow, removed [][]byte) ([]byte, bool) {
-	if len(reduction) == 0 || reduction[0] != '{' {
-		return nil, false
-	}
-	s, reason := unpackStats(reduction)
-	if reason != "" || s.sum.isFloat || s.sumsqr.isFloat {
-		return nil, false
-	}
-	for i := range removed {
-		n, ok := exact(removed[i])
-		if !ok || n.compare(s.min) <= 0 || n.compare(s.max) >= 0 {
-			return nil, false
-		}
-		s.sum, s.sumsqr = s.sum.add(n.negative()), s.sumsqr.add(n.square().negative())
-		s.count = s.count.add(integer(-1))
-	}
-	for i := range added {
-		t, reason := parseStats(rowValue(added[i].Value), 0)
-		if reason != "" || s.add(t) != "" {
-			return nil, false
-		}
-	}
-	return s.append(nil), true
-}

@@ -48,49 +48,6 @@ func (r sumReducer) result(s *summer) []byte {
 	return out
 }
 
-// Brief tells the value if it is an integer.
-func (sumReducer) Brief(b []byte, row *storage.IndexRow) []byte { return appendExact(b, row) }
-
-// appendExact appends the value of a row if it is an integer, and not a long one.
-func appendExact(b []byte, row *storage.IndexRow) []byte {
-	value := rowValue(row.Value)
-	if len(value) > 20 {
-		return b
-	}
-	if _, ok := exact(value); ok {
-		b = append(b, value...)
-	}
-	return b
-}
-
-// Accumulate adds and subtracts integers.
-func (sumReducer) Accumulate(_ context.Context, reduction []byte, added []storage.IndexRow, removed [][]byte) ([]byte, bool) {
-	sum, ok := exact(reduction)
-	for i := 0; i < len(added) && ok; i++ {
-		var n number
-		n, ok = exact(rowValue(added[i].Value))
-		sum = sum.add(n)
-	}
-	for i := 0; i < len(removed) && ok; i++ {
-		var n number
-		n, ok = exact(removed[i])
-		sum = sum.add(n.negative())
-	}
-	if !ok {
-		return nil, false
-	}
-	return sum.append(nil), true
-}
-
-// exact reads a value that is an integer: sums of floats cannot be taken apart again.
-func exact(value []byte) (number, bool) {
-	if !isNumber(value) {
-		return number{}, false
-	}
-	n := parseNumber(value)
-	return n, !n.isFloat
-}
-
 // summer adds values up. The zero summer has the sum 0.
 type summer struct {
 	num   number
