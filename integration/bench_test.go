@@ -425,14 +425,17 @@ func transfer(b *testing.B, method, url string, body io.Reader, size int64) int6
 }
 
 // watchRSS looks at the node's memory until the function that it returns is called, which tells the most seen.
-func watchRSS(node *harness.Node) func() int64 {
+func watchRSS(node *harness.Node) func() int64 { return watch(node.RSS) }
+
+// watch looks at some memory again and again until the returned function is called, which tells the most of it.
+func watch(memory func() (int64, bool)) func() int64 {
 	stop, peak := make(chan struct{}), make(chan int64)
 	go func() {
 		tick := time.NewTicker(20 * time.Millisecond)
 		defer tick.Stop()
 		var most int64
 		for {
-			if now, ok := node.RSS(); ok {
+			if now, ok := memory(); ok {
 				most = max(most, now)
 			}
 			select {

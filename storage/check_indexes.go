@@ -2,7 +2,6 @@ package storage
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -46,7 +45,8 @@ func (c *inspector) indexes() error {
 }
 
 func (c *inspector) index(keys keyspace, h *header, bad func(string)) error {
-	var noted, found uint64 // sums of hashes of the rows, which do not depend on their order
+	// Sums of the hashes of rows do not depend on their order.
+	var noted, found, positions uint64
 	t := &treeCheck{c: c, bad: bad, keys: keys}
 	err := t.tree(&h.notes, "notes", func(r *storedRow) {
 		if len(r.position) < 4 {
@@ -54,12 +54,14 @@ func (c *inspector) index(keys keyspace, h *header, bad func(string)) error {
 			return
 		}
 		id := parseIndexID(r.position[:len(r.position)-4])
-		_, list, err := parseSources(r.value, id, len(h.spaces))
+		n, err := parseNote(r.value, id, len(h.spaces))
 		if err != nil {
 			bad(fmt.Sprintf("document %s: %v", id, err))
+			return
 		}
-		for i := range list {
-			noted += list[i].sum()
+		noted += n.sum
+		for _, s := range n.rows {
+			positions += rowSum(s.space, s.position, nil)
 		}
 	})
 	for i := 0; i < len(h.spaces) && err == nil; i++ {
@@ -68,21 +70,14 @@ func (c *inspector) index(keys keyspace, h *header, bad func(string)) error {
 			if _, err := r.row(); err != nil {
 				bad(err.Error())
 			}
-			s := source{space: i, position: r.position, hash: hashBytes(r.value)}
-			found += s.sum()
+			found += rowSum(i, r.position, r.value)
+			positions -= rowSum(i, r.position, nil)
 		})
 	}
-	if err == nil && noted != found {
+	if err == nil && (noted != found || positions != 0) {
 		bad("its rows are others than those that its documents are noted to have")
 	}
 	return err
-}
-
-// sum returns a hash of a row.
-func (s *source) sum() uint64 {
-	b := make([]byte, 0, 128)
-	b = binary.LittleEndian.AppendUint64(append(b, s.position...), s.hash)
-	return hashBytes(binary.LittleEndian.AppendUint64(b, uint64(s.space)))
 }
 
 // treeCheck walks over a tree.

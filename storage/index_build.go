@@ -105,20 +105,17 @@ func (b *IndexBuild) Part(docs []IndexDoc) *IndexPart {
 			s := &list[j]
 			sections[s.space] = append(sections[s.space], storedRow{s.position, s.key, rows[j].Value})
 		}
-		flags := byte(0)
-		if d.isLarge() {
-			flags = sourceMore
-		}
+		large := d.isLarge()
 		for number := uint32(0); number == 0 || len(list) > 0; number++ {
 			size := len(list)
-			if flags == sourceMore {
+			if large {
 				size = piece(list, rows)
 			}
 			note = note[:0]
 			if size > 0 {
-				note = appendSources(note, flags, list[:size])
+				note = newNote(large, list[:size]).append(note)
 			}
-			r := storedRow{position: sourcePosition(memory.take(2*len(d.ID)+6), d.ID, number)}
+			r := storedRow{position: notePosition(memory.take(2*len(d.ID)+6), d.ID, number)}
 			r.value = append(memory.take(len(note)), note...)
 			sections[spaces] = append(sections[spaces], r)
 			rows, list = rows[size:], list[size:]
@@ -346,7 +343,7 @@ func (f *buildEnd) section(ctx context.Context, i int, h *treeHeader) (indexWrit
 	defer s.Close()
 	m := newMerge()
 	if h.rows > 0 {
-		m.add(newWalker(ctx, s.kv, f.keys, h, IndexRange{}), 0)
+		m.add(newWalker(ctx, &nodeReader{kv: s.kv, keys: f.keys}, h, IndexRange{}), 0)
 	}
 	for j, run := range f.runs() {
 		start, size := run.section(i)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"slices"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
@@ -334,54 +335,48 @@ type hasPieces struct{}
 
 func (*hasPieces) Error() string { return "storage: the rows of a document lie in pieces" }
 
-// noted returns which rows a document has, in the order of spaces and positions.
-func (p *indexPlan) noted(id string) (list []source, position []byte, err error) {
-	position = sourcePosition(nil, id, 0)
+// noted returns which rows a document has, and where that is noted.
+func (p *indexPlan) noted(id string) (n *note, position []byte, err error) {
+	position = notePosition(nil, id, 0)
 	r, ok, err := p.notes.lookup(&p.w.header.notes, position)
 	if err != nil || !ok {
-		return nil, position, err
+		return &note{}, position, err
 	}
-	flags, list, err := parseSources(r.value, id, len(p.header.spaces))
-	if err == nil && flags&sourceMore != 0 {
+	n, err = parseNote(r.value, id, len(p.header.spaces))
+	if err == nil && n.more {
 		err = &hasPieces{}
 	}
-	return list, position, err
+	return n, position, err
 }
 
-// document finds out how the rows of a document change. Both what was and what will be are in the order of
-// compareSources.
+// document finds out how the rows of a document change.
 func (p *indexPlan) document(d *IndexDoc) error {
-	old, position, err := p.noted(d.ID)
+	before, position, err := p.noted(d.ID)
 	if err != nil {
 		return err
 	}
 	rows, list := p.numbering.number(d)
-	if len(old) == 0 && len(list) == 0 {
+	after := newNote(false, list)
+	same := func(a, b source) bool { return compareSources(&a, &b) == 0 }
+	if before.sum == after.sum && slices.EqualFunc(before.rows, list, same) {
 		return nil
 	}
-	same := len(old) == len(list)
+	old := before.rows
 	for i := range list {
 		s := &list[i]
 		for len(old) > 0 && compareSources(&old[0], s) < 0 {
 			p.goes(&old[0])
-			old, same = old[1:], false
+			old = old[1:]
 		}
 		if len(old) > 0 && compareSources(&old[0], s) == 0 {
-			unchanged := old[0].hash == s.hash
-			if old = old[1:]; unchanged {
-				continue
-			}
+			old = old[1:]
 		}
-		same = false
 		p.comes(s, rows[i])
 	}
 	for i := range old {
 		p.goes(&old[i])
 	}
-	if same {
-		return nil
-	}
-	p.note(position, 0, list)
+	p.note(position, after)
 	return nil
 }
 
@@ -394,10 +389,10 @@ func (p *indexPlan) comes(s *source, row *IndexRow) {
 }
 
 // note notes which rows a document has, or the piece of it that stands at the position.
-func (p *indexPlan) note(position []byte, flags byte, list []source) {
-	c := rowChange{storedRow{position: position}, len(list) == 0}
+func (p *indexPlan) note(position []byte, n *note) {
+	c := rowChange{storedRow{position: position}, len(n.rows) == 0}
 	if !c.gone {
-		c.value = appendSources(nil, flags, list)
+		c.value = n.append(nil)
 	}
 	notes := len(p.changes) - 1
 	p.changes[notes] = append(p.changes[notes], c)
@@ -414,9 +409,9 @@ func (c *indexCommit) large(d *IndexDoc) error {
 	}
 	for i := len(pieces) - 1; i >= 0; i-- {
 		err := c.piece(tear, func(p *indexPlan) {
-			p.note(sourcePosition(nil, d.ID, uint32(i)), 0, nil)
-			for j := range pieces[i] {
-				p.goes(&pieces[i][j])
+			p.note(notePosition(nil, d.ID, uint32(i)), &note{})
+			for j := range pieces[i].rows {
+				p.goes(&pieces[i].rows[j])
 			}
 		})
 		if err != nil {
@@ -427,7 +422,7 @@ func (c *indexCommit) large(d *IndexDoc) error {
 	for number := uint32(0); len(list) > 0; number++ {
 		n := piece(list, rows)
 		err := c.piece(tear, func(p *indexPlan) {
-			p.note(sourcePosition(nil, d.ID, number), sourceMore, list[:n])
+			p.note(notePosition(nil, d.ID, number), newNote(true, list[:n]))
 			for i := range n {
 				p.comes(&list[i], rows[i])
 			}
@@ -444,20 +439,20 @@ func (c *indexCommit) large(d *IndexDoc) error {
 }
 
 // pieces returns what rows a document has, by piece.
-func (c *indexCommit) pieces(id string) (pieces [][]source, err error) {
+func (c *indexCommit) pieces(id string) (pieces []*note, err error) {
 	s, err := c.ix.db.Snapshot()
 	if err != nil {
 		return nil, err
 	}
 	defer s.Close()
 	prefix := appendIndexID(nil, id)
-	w := newWalker(c.ctx, s.kv, c.keys, &c.header.notes, IndexRange{Start: prefix, End: kv.PrefixEnd(prefix)})
+	w := newWalker(c.ctx, &nodeReader{kv: s.kv, keys: c.keys}, &c.header.notes, IndexRange{Start: prefix, End: kv.PrefixEnd(prefix)})
 	for w.next() {
-		_, list, err := parseSources(w.stored().value, id, len(c.header.spaces))
+		n, err := parseNote(w.stored().value, id, len(c.header.spaces))
 		if err != nil {
 			return nil, err
 		}
-		pieces = append(pieces, list)
+		pieces = append(pieces, n)
 	}
 	return pieces, w.err
 }

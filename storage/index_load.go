@@ -3,6 +3,8 @@ package storage
 import (
 	"context"
 	"sync/atomic"
+
+	"github.com/golang/snappy"
 )
 
 // treeLoader makes a tree of rows that come in their order, from the left to the right.
@@ -15,6 +17,7 @@ type treeLoader struct {
 
 	tree   treeHeader
 	packer rowPacker // of the leaf
+	packed []byte    // the same, compressed
 	leaf   packedRows
 	rows   []storedRow
 	last   []byte        // the last position of the leaf before
@@ -51,8 +54,14 @@ func (l *treeLoader) endLeaf() error {
 		e.start = separator(l.last, l.rows[0].position)
 	}
 	l.last = append(l.last[:0], l.rows[len(l.rows)-1].position...)
-	value := append(l.w.memory.take(1+len(l.packer.b)), 0) // the level
-	value = append(value, l.packer.b...)
+	if n := snappy.MaxEncodedLen(len(l.packer.b)); n > len(l.packed) {
+		l.packed = make([]byte, n)
+	}
+	level, text := byte(leafSnappy), snappy.Encode(l.packed, l.packer.b)
+	if len(text) >= len(l.packer.b) {
+		level, text = 0, l.packer.b
+	}
+	value := append(append(l.w.memory.take(1+len(text)), level), text...)
 	l.packer.reset(l.packer.b[:0])
 	l.leaf.reset()
 	return l.put(0, e, value)

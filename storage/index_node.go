@@ -6,6 +6,8 @@ import (
 	"errors"
 	"sort"
 
+	"github.com/golang/snappy"
+
 	"github.com/mangrove-db/mangrove/storage/kv"
 )
 
@@ -190,8 +192,9 @@ func (p *rowPacker) add(r *storedRow) {
 
 // packedRows are rows that were unpacked. Their memory is used again by the next unpack.
 type packedRows struct {
-	text []byte
-	list []packedRow
+	packed []byte // of a leaf that was compressed
+	text   []byte
+	list   []packedRow
 }
 
 // packedRow says where a row lies in the text.
@@ -250,15 +253,26 @@ func (p *packedRows) search(position []byte) int {
 	return sort.Search(len(p.list), func(i int) bool { return bytes.Compare(p.position(i), position) >= 0 })
 }
 
+// leafSnappy stands in the place of a leaf's level if what follows is compressed by snappy: that of those which were
+// loaded is, that of those which were edited since is not.
+const leafSnappy = 0xff
+
 // isLeaf tells whether a node is a leaf.
-func isLeaf(value []byte) bool { return len(value) > 0 && value[0] == 0 }
+func isLeaf(value []byte) bool { return len(value) > 0 && (value[0] == 0 || value[0] == leafSnappy) }
 
 // parseLeaf reads a leaf into p.
 func (p *packedRows) parseLeaf(b []byte) error {
 	if len(b) < 2 || !isLeaf(b) {
 		return corrupt("leaf of an index", nil)
 	}
-	return p.unpack(b[1:])
+	if b[0] == 0 {
+		return p.unpack(b[1:])
+	}
+	var err error
+	if p.packed, err = snappy.Decode(p.packed[:cap(p.packed)], b[1:]); err != nil {
+		return corrupt("leaf of an index", err)
+	}
+	return p.unpack(p.packed)
 }
 
 // getNode returns a node as it is stored.

@@ -13,7 +13,7 @@ import (
 type IndexReader struct {
 	snap   *Snapshot
 	spaces []IndexSpace
-	keys   keyspace
+	nodes  nodeReader
 	header *header
 	state  IndexState
 }
@@ -24,7 +24,7 @@ func (s *Snapshot) Index(ix *Index) (*IndexReader, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &IndexReader{snap: s, spaces: ix.spec.Spaces, keys: keys, header: h}
+	r := &IndexReader{snap: s, spaces: ix.spec.Spaces, nodes: nodeReader{kv: s.kv, keys: keys}, header: h}
 	r.state, err = s.indexState(h)
 	return r, err
 }
@@ -70,18 +70,15 @@ func (r *IndexReader) Rows(ctx context.Context, space int, rg IndexRange) iter.S
 
 // walk returns a walker over the rows of a range, which stands before the first of them.
 func (r *IndexReader) walk(ctx context.Context, space int, rg IndexRange) *walker {
-	return newWalker(ctx, r.snap.kv, r.keys, &r.header.spaces[space], rg)
+	return newWalker(ctx, &r.nodes, &r.header.spaces[space], rg)
 }
 
 // walker walks over the rows of a tree.
 type walker struct {
-	ctx      context.Context
-	kv       kv.Reader
-	keys     keyspace
-	height   int
-	root     uint64
-	reducers int
-	rg       IndexRange
+	ctx   context.Context
+	nodes *nodeReader
+	tree  *treeHeader
+	rg    IndexRange
 
 	path    []step // of nodes above the leaf, from the root on
 	leaf    packedRows
@@ -97,8 +94,8 @@ type step struct {
 	entry int
 }
 
-func newWalker(ctx context.Context, r kv.Reader, keys keyspace, t *treeHeader, rg IndexRange) *walker {
-	return &walker{ctx: ctx, kv: r, keys: keys, height: int(t.height), root: t.root, reducers: int(t.reducers), rg: rg}
+func newWalker(ctx context.Context, r *nodeReader, t *treeHeader, rg IndexRange) *walker {
+	return &walker{ctx: ctx, nodes: r, tree: t, rg: rg}
 }
 
 // from starts again at the first row, in the direction of travel, of what is left of the range behind a position.
@@ -113,7 +110,7 @@ func (w *walker) from(position []byte) {
 
 // next moves to the next row.
 func (w *walker) next() bool {
-	if w.err != nil || w.ended || w.height == 0 {
+	if w.err != nil || w.ended || w.tree.height == 0 {
 		return false
 	}
 	switch {
@@ -142,12 +139,12 @@ func (w *walker) next() bool {
 // start goes down to the leaf of the first row, in the direction of travel.
 func (w *walker) start() {
 	w.path = w.path[:0]
-	id := w.root
+	id := w.tree.root
 	bound := w.rg.Start
 	if w.rg.Descending {
 		bound = w.rg.End
 	}
-	for level := w.height - 1; level > 0; level-- {
+	for level := int(w.tree.height) - 1; level > 0; level-- {
 		n := w.node(id, level)
 		if n == nil {
 			return
@@ -203,7 +200,7 @@ func (w *walker) turn() bool {
 	}
 	id := w.path[level].node.entries[w.path[level].entry].child
 	for level++; level < len(w.path); level++ {
-		n := w.node(id, w.height-1-level)
+		n := w.node(id, int(w.tree.height)-1-level)
 		if n == nil {
 			return false
 		}
@@ -221,21 +218,13 @@ func (w *walker) turn() bool {
 
 // node reads a node above the leaves, or sets err and returns nil.
 func (w *walker) node(id uint64, level int) (n *treeNode) {
-	value, err := getNode(w.kv, w.keys, id)
-	if err == nil {
-		n, err = parseNode(value, level, w.reducers)
-	}
-	w.err = err
+	n, w.err = w.nodes.node(w.tree, id, level)
 	return n
 }
 
 func (w *walker) load(id uint64) {
-	var value []byte
 	if w.err = w.ctx.Err(); w.err == nil {
-		value, w.err = getNode(w.kv, w.keys, id)
-	}
-	if w.err == nil {
-		w.err = w.leaf.parseLeaf(value)
+		w.err = w.nodes.leaf(id, &w.leaf)
 	}
 }
 
@@ -262,27 +251,46 @@ func (w *walker) copy() (IndexRow, error) {
 	return r.row()
 }
 
-// node reads a node of a tree.
-func (r *IndexReader) node(space int, id uint64, level int) (*treeNode, error) {
-	value, err := getNode(r.snap.kv, r.keys, id)
-	if err != nil {
-		return nil, err
-	}
-	return parseNode(value, level, len(r.spaces[space].Reducers))
+// nodeReader reads nodes of one snapshot, and keeps some: a query goes down from the root several times.
+type nodeReader struct {
+	kv   kv.Reader
+	keys keyspace
+	kept map[uint64]*treeNode
 }
 
-func (r *IndexReader) leaf(id uint64) (*packedRows, error) {
-	value, err := getNode(r.snap.kv, r.keys, id)
+const nodesKept = 32
+
+// node reads a node of a tree, which must not be changed.
+func (r *nodeReader) node(t *treeHeader, id uint64, level int) (*treeNode, error) {
+	if n := r.kept[id]; n != nil && n.level == level {
+		return n, nil
+	}
+	value, err := getNode(r.kv, r.keys, id)
 	if err != nil {
 		return nil, err
 	}
-	leaf := &packedRows{}
-	return leaf, leaf.parseLeaf(value)
+	n, err := parseNode(value, level, int(t.reducers))
+	if err != nil {
+		return nil, err
+	}
+	if r.kept == nil || len(r.kept) == nodesKept {
+		r.kept = make(map[uint64]*treeNode, nodesKept)
+	}
+	r.kept[id] = n
+	return n, nil
+}
+
+func (r *nodeReader) leaf(id uint64, into *packedRows) error {
+	value, err := getNode(r.kv, r.keys, id)
+	if err != nil {
+		return err
+	}
+	return into.parseLeaf(value)
 }
 
 // Rank returns how many rows lie before a position; nil stands behind all rows.
 func (r *IndexReader) Rank(_ context.Context, space int, position []byte) (uint64, error) {
-	s := r.header.spaces[space]
+	s := &r.header.spaces[space]
 	if position == nil {
 		return s.rows, nil
 	}
@@ -292,7 +300,7 @@ func (r *IndexReader) Rank(_ context.Context, space int, position []byte) (uint6
 	var before uint64
 	id := s.root
 	for level := int(s.height) - 1; level > 0; level-- {
-		n, err := r.node(space, id, level)
+		n, err := r.nodes.node(s, id, level)
 		if err != nil {
 			return 0, err
 		}
@@ -302,8 +310,8 @@ func (r *IndexReader) Rank(_ context.Context, space int, position []byte) (uint6
 		}
 		id = n.entries[i].child
 	}
-	leaf, err := r.leaf(id)
-	if err != nil {
+	var leaf packedRows
+	if err := r.nodes.leaf(id, &leaf); err != nil {
 		return 0, err
 	}
 	return before + uint64(leaf.search(position)), nil
@@ -311,13 +319,13 @@ func (r *IndexReader) Rank(_ context.Context, space int, position []byte) (uint6
 
 // Nth returns the position of the row that has n rows before it, or false if there are not so many.
 func (r *IndexReader) Nth(_ context.Context, space int, n uint64) (position []byte, ok bool, err error) {
-	s := r.header.spaces[space]
+	s := &r.header.spaces[space]
 	if n >= s.rows {
 		return nil, false, nil
 	}
 	id := s.root
 	for level := int(s.height) - 1; level > 0; level-- {
-		node, err := r.node(space, id, level)
+		node, err := r.nodes.node(s, id, level)
 		if err != nil {
 			return nil, false, err
 		}
@@ -328,8 +336,8 @@ func (r *IndexReader) Nth(_ context.Context, space int, n uint64) (position []by
 		}
 		id = node.entries[i].child
 	}
-	leaf, err := r.leaf(id)
-	if err != nil {
+	var leaf packedRows
+	if err := r.nodes.leaf(id, &leaf); err != nil {
 		return nil, false, err
 	}
 	if n >= uint64(len(leaf.list)) {

@@ -11,8 +11,8 @@ import (
 // Reduce returns what the rows of a range reduce to, and how many they are; nil if there are none. It reads a few nodes
 // of the tree and the leaves at both ends of the range.
 func (r *IndexReader) Reduce(ctx context.Context, space, reducer int, rg IndexRange) ([]byte, uint64, error) {
-	s := r.header.spaces[space]
-	c := &collector{ctx: ctx, r: r, space: space, which: reducer, reducer: r.spaces[space].Reducers[reducer], rg: rg}
+	s := &r.header.spaces[space]
+	c := &collector{ctx: ctx, r: r, tree: s, which: reducer, reducer: r.spaces[space].Reducers[reducer], rg: rg}
 	var err error
 	switch {
 	case s.height == 1:
@@ -36,7 +36,7 @@ func (r *IndexReader) Reduce(ctx context.Context, space, reducer int, rg IndexRa
 type collector struct {
 	ctx     context.Context
 	r       *IndexReader
-	space   int
+	tree    *treeHeader
 	which   int
 	reducer IndexReducer
 	rg      IndexRange
@@ -61,7 +61,7 @@ func (c *collector) misses(from, end []byte) bool {
 }
 
 func (c *collector) node(id uint64, level int, from, end []byte) error {
-	n, err := c.r.node(c.space, id, level)
+	n, err := c.r.nodes.node(c.tree, id, level)
 	if err != nil {
 		return err
 	}
@@ -96,8 +96,8 @@ func (c *collector) rows(id uint64) error {
 	if err := c.ctx.Err(); err != nil {
 		return err
 	}
-	leaf, err := c.r.leaf(id)
-	if err != nil {
+	var leaf packedRows // the rows wait in its memory
+	if err := c.r.nodes.leaf(id, &leaf); err != nil {
 		return err
 	}
 	i, end := 0, len(leaf.list)
@@ -164,7 +164,7 @@ type IndexGroup struct {
 }
 
 // groupRows is how many rows of a group are read one by one before the rest of it is taken from the tree.
-const groupRows = 256
+const groupRows = 64
 
 // Groups yields the rows of a range in groups. prefix returns, for the key of a row, what the keys of its group and no
 // others start with. A group is valid until the next one.

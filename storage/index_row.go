@@ -76,63 +76,98 @@ func appendPosition(b, cut []byte, id string, ordinal uint32) []byte {
 	return b
 }
 
-// source is what an index notes of a row of a document, so that it finds the row again and sees whether it changes.
+// source is what an index notes of a row of a document, so that it finds the row again.
 type source struct {
 	space    int
 	position []byte
 	key      int // how much of the position is its key
 	ordinal  uint32
-	hash     uint64 // of the value
+	sum      uint64 // of the row; it is not noted of each
 }
 
-// sourcePosition is where a piece of the note on a document stands.
-func sourcePosition(b []byte, id string, piece uint32) []byte {
+// note says which rows a document has.
+type note struct {
+	more bool     // there may be further pieces
+	sum  uint64   // of the sums of all rows: whether it changes is seen by that
+	rows []source // in the order of compareSources
+}
+
+func newNote(more bool, rows []source) *note {
+	n := &note{more: more, rows: rows}
+	for i := range rows {
+		n.sum += rows[i].sum
+	}
+	return n
+}
+
+// rowSum returns a hash of a row, without its document.
+func rowSum(space int, position, value []byte) uint64 {
+	const odd = 0x9e3779b97f4a7c15
+	h := (hashBytes(position)+uint64(space))*odd ^ hashBytes(value)
+	return (h ^ h>>32) * odd
+}
+
+// notePosition is where a piece of the note on a document stands.
+func notePosition(b []byte, id string, piece uint32) []byte {
 	return binary.BigEndian.AppendUint32(appendIndexID(b, id), piece)
 }
 
-// A note: flags, then for each row: space, length of key that is shared with the row before, length of the rest, the
-// rest, ordinal, hash of the value.
-const sourceMore = 1 // there may be further pieces
+// A note: flags, sum, then for each row: space, length of key that is shared with the row before at the beginning, and
+// at the end, length of what is between, that, ordinal.
+const noteMore = 1
 
-func appendSources(b []byte, flags byte, list []source) []byte {
-	b = append(b, flags)
+func (n *note) append(b []byte) []byte {
+	var flags byte
+	if n.more {
+		flags = noteMore
+	}
+	b = binary.LittleEndian.AppendUint64(append(b, flags), n.sum)
 	var last []byte
-	for i := range list {
-		s := &list[i]
+	for i := range n.rows {
+		s := &n.rows[i]
 		key := s.position[:s.key]
-		shared := sharedLen(last, key)
+		front := sharedLen(last, key)
+		back := sharedEnd(last[front:], key[front:])
 		b = binary.AppendUvarint(b, uint64(s.space))
-		b = binary.AppendUvarint(b, uint64(shared))
-		b = appendText(b, key[shared:])
+		b = binary.AppendUvarint(b, uint64(front))
+		b = binary.AppendUvarint(b, uint64(back))
+		b = appendText(b, key[front:len(key)-back])
 		b = binary.AppendUvarint(b, uint64(s.ordinal))
-		b = binary.LittleEndian.AppendUint64(b, s.hash)
 		last = key
 	}
 	return b
 }
 
-func parseSources(b []byte, id string, spaces int) (flags byte, list []source, err error) {
-	if len(b) == 0 {
-		return 0, nil, corrupt("rows of a document in an index", nil)
+// sharedEnd returns how many bytes two slices have in common at their ends.
+func sharedEnd(a, b []byte) (n int) {
+	for n < len(a) && n < len(b) && a[len(a)-1-n] == b[len(b)-1-n] {
+		n++
 	}
+	return n
+}
+
+func parseNote(b []byte, id string, spaces int) (*note, error) {
+	if len(b) < 9 {
+		return nil, corrupt("rows of a document in an index", nil)
+	}
+	n := &note{more: b[0]&noteMore != 0, sum: binary.LittleEndian.Uint64(b[1:])}
 	var last []byte
-	c := cursor{b: b[1:]}
+	c := cursor{b: b[9:]}
 	for len(c.b) > 0 {
 		s := source{space: int(c.uvarint())}
-		shared, rest := c.uvarint(), c.bytes()
+		front, back, middle := c.uvarint(), c.uvarint(), c.bytes()
 		s.ordinal = uint32(c.uvarint())
-		if c.bad || len(c.b) < 8 || uint(s.space) >= uint(spaces) || shared > uint64(len(last)) {
-			return 0, nil, corrupt("rows of a document in an index", nil)
+		if c.bad || uint(s.space) >= uint(spaces) || front > uint64(len(last)) || back > uint64(len(last))-front {
+			return nil, corrupt("rows of a document in an index", nil)
 		}
-		s.hash, c.b = binary.LittleEndian.Uint64(c.b), c.b[8:]
-		s.key = int(shared) + len(rest)
+		s.key = int(front) + len(middle) + int(back)
 		cut := make([]byte, 0, s.key+len(id)+5)
-		cut = append(append(cut, last[:shared]...), rest...)
+		cut = append(append(append(cut, last[:front]...), middle...), last[len(last)-int(back):]...)
 		s.position = appendPosition(cut[:0], cut, id, s.ordinal)
 		last = s.position[:s.key]
-		list = append(list, s)
+		n.rows = append(n.rows, s)
 	}
-	return b[0], list, nil
+	return n, nil
 }
 
 func compareSources(a, b *source) int {
@@ -182,7 +217,7 @@ func (n *numbering) number(d *IndexDoc) ([]*IndexRow, []source) {
 			if len(key) > maxIndexKey {
 				key = cutIndexKey(nil, key)
 			}
-			s := source{space: space, key: len(key), hash: hashBytes(row.Value)}
+			s := source{space: space, key: len(key)}
 			s.position = appendPosition(n.memory.take(len(key)+2*len(d.ID)+5), key, d.ID, 0)
 			sorted = sorted && (i == 0 || bytes.Compare(n.list[len(n.list)-1].position, s.position) <= 0)
 			n.rows, n.list = append(n.rows, row), append(n.list, s)
@@ -190,12 +225,16 @@ func (n *numbering) number(d *IndexDoc) ([]*IndexRow, []source) {
 		if !sorted {
 			sort.Stable(byPosition{n.rows[first:], n.list[first:]})
 		}
-		for i := first + 1; i < len(n.list); i++ {
-			s, last := &n.list[i], &n.list[i-1]
-			if s.key == last.key && bytes.Equal(s.position[:s.key], last.position[:s.key]) {
-				s.ordinal = last.ordinal + 1
-				s.position = append(s.position, byte(s.ordinal>>16), byte(s.ordinal>>8), byte(s.ordinal))
+		for i := first; i < len(n.list); i++ {
+			s := &n.list[i]
+			if i > first {
+				last := &n.list[i-1]
+				if s.key == last.key && bytes.Equal(s.position[:s.key], last.position[:s.key]) {
+					s.ordinal = last.ordinal + 1
+					s.position = append(s.position, byte(s.ordinal>>16), byte(s.ordinal>>8), byte(s.ordinal))
+				}
 			}
+			s.sum = rowSum(space, s.position, n.rows[i].Value)
 		}
 	}
 	return n.rows, n.list

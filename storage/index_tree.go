@@ -439,6 +439,11 @@ func (u *treeUpdate) change(at treeEntry, last bool, changes []rowChange) ([]tre
 			u.rows = append(u.rows, r)
 			continue
 		}
+		if !changes[0].gone && bytes.Equal(changes[0].value, r.value) {
+			u.rows = append(u.rows, r)
+			changes = changes[1:]
+			continue
+		}
 		changed = true
 		u.moreRows--
 		u.moreBytes -= uint64(len(r.position) + len(r.value))

@@ -36,7 +36,7 @@ func sampleRecords(t testing.TB) map[byte][]byte {
 		}).append(nil),
 		10: (&treeNode{1, []treeEntry{{nil, 3, 4, [][]byte{nil}}, {[]byte("abc"), 5, 6, [][]byte{{}}}, {[]byte("abd"), 7, 8, [][]byte{{1}}}}}).append(nil),
 		11: packRows(sampleRows()),
-		12: appendSources(nil, sourceMore, []source{{1, []byte("key\x01id\x00\x01"), 4, 0, 5}, {1, []byte("kez\x01id\x00\x01\x00\x00\x02"), 4, 2, 6}}),
+		12: newNote(true, []source{{1, []byte("key\x01id\x00\x01"), 4, 0, 5}, {1, []byte("kez\x01id\x00\x01\x00\x00\x02"), 4, 2, 6}}).append(nil),
 		13: sampleRun(sampleRows()),
 	}
 }
@@ -139,10 +139,7 @@ func FuzzRecord(f *testing.F) {
 		case 11:
 			again(t, b, unpacked, packRows)
 		case 12:
-			again(t, b, func(b []byte) (noted, error) {
-				flags, list, err := parseSources(b, "id", 2)
-				return noted{flags, list}, err
-			}, func(n noted) []byte { return appendSources(nil, n.flags, n.list) })
+			again(t, b, func(b []byte) (*note, error) { return parseNote(b, "id", 2) }, func(n *note) []byte { return n.append(nil) })
 		case 13:
 			again(t, b, func(b []byte) (rows []storedRow, err error) {
 				r := newRunReader(t.Context(), b)
@@ -154,11 +151,6 @@ func FuzzRecord(f *testing.F) {
 			}, sampleRun)
 		}
 	})
-}
-
-type noted struct {
-	flags byte
-	list  []source
 }
 
 func again[T any](t *testing.T, b []byte, parse func([]byte) (T, error), write func(T) []byte) {

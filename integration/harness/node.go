@@ -11,7 +11,6 @@ import (
 	"regexp"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -277,24 +276,6 @@ func (n *Node) PID() int { return n.cmd.Process.Pid }
 // Logs returns what the process has written since it was last started, or the
 // last of it if that is much.
 func (n *Node) Logs() string { return n.logs.String() }
-
-// RSS is the process's resident memory in bytes; false where /proc does not tell.
-func (n *Node) RSS() (int64, bool) {
-	if runtime.GOOS != "linux" {
-		return 0, false
-	}
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", n.PID()))
-	if err != nil {
-		return 0, false
-	}
-	for line := range strings.Lines(string(status)) {
-		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
-			kib, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
-			return kib << 10, err == nil
-		}
-	}
-	return 0, false
-}
 
 // logBuffer keeps the last of what a process writes and looks out for the line
 // that tells the address it listens on.
