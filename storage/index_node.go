@@ -36,10 +36,10 @@ var (
 const maxLeafRows = 1 << 16
 
 // nodeFill is how many entries a new node gets: some room is left for what comes later.
-func nodeFill() int { return nodeEntries * 3 / 4 }
+func nodeFill() int { return nodeEntries * 7 / 8 }
 
 // leafFill is how many rows a leaf gets that is made with its neighbours.
-func leafFill() int { return leafRows * 3 / 4 }
+func leafFill() int { return leafRows * 7 / 8 }
 
 // treeEntry is a node with all that is below it.
 type treeEntry struct {
