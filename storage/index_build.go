@@ -39,6 +39,7 @@ type IndexBuild struct {
 // What a build keeps in memory is saved when it takes up more than half of the store's budget, or after some time.
 const (
 	defaultBuildMemory = 32 << 20
+	leastBuildMemory   = 64 << 10
 	buildTime          = 30 * time.Second
 )
 

@@ -87,7 +87,7 @@ func Open(o Options) (*Store, error) {
 		return nil, errors.Join(err, engine.Close())
 	}
 	if o.Memory != 0 {
-		s.buildMemory = int(max(o.Memory/2, 1<<20))
+		s.buildMemory = int(max(o.Memory/2, leastBuildMemory))
 	}
 	return s, nil
 }
