@@ -49,11 +49,7 @@ func (c *inspector) index(keys keyspace, h *header, bad func(string)) error {
 	var noted, found, positions uint64
 	t := &treeCheck{c: c, bad: bad, keys: keys}
 	err := t.tree(&h.notes, "notes", func(r *storedRow) {
-		if len(r.position) < 4 {
-			bad("the position of a note makes no sense")
-			return
-		}
-		id := parseIndexID(r.position[:len(r.position)-4])
+		id := parseIndexID(noteID(r.position))
 		n, err := parseNote(r.value, id, len(h.spaces))
 		if err != nil {
 			bad(fmt.Sprintf("document %s: %v", id, err))

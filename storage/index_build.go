@@ -33,6 +33,7 @@ type IndexBuild struct {
 	reached reached
 	parts   []*IndexPart
 	size    int // of parts
+	begun   time.Time
 	saved   time.Time
 }
 
@@ -61,7 +62,7 @@ func (ix *Index) Build(ctx context.Context) (*IndexBuild, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &IndexBuild{ix: ix, epoch: s.state.epoch, saved: time.Now()}
+	b := &IndexBuild{ix: ix, epoch: s.state.epoch, begun: time.Now(), saved: time.Now()}
 	b.keys, b.header, err = ix.lookup(s.kv)
 	s.Close()
 	if errors.Is(err, ErrNotFound) {
@@ -122,7 +123,12 @@ func (b *IndexBuild) Part(docs []IndexDoc) *IndexPart {
 			rows, list = rows[size:], list[size:]
 		}
 	}
-	p := &IndexPart{sections: make([][]byte, spaces+1)}
+	return packPart(sections)
+}
+
+// packPart sorts rows, by section, and packs them.
+func packPart(sections [][]storedRow) *IndexPart {
+	p := &IndexPart{sections: make([][]byte, len(sections))}
 	for i, rows := range sections {
 		var out bytes.Buffer
 		w := runWriter{w: &out}
@@ -142,7 +148,8 @@ func (b *IndexBuild) Add(ctx context.Context, p *IndexPart, seq Seq, purgeSeq ui
 	b.parts = append(b.parts, p)
 	b.size += p.size
 	b.reached = reached{epoch: b.epoch, seq: seq, purgeSeq: purgeSeq}
-	if b.size < b.ix.db.store.buildMemory && time.Since(b.saved) < buildTime {
+	// The longer a build takes, the more of it can be lost: otherwise there would be too many runs.
+	if b.size < b.ix.db.store.buildMemory && time.Since(b.saved) < max(buildTime, time.Since(b.begun)/8) {
 		return nil
 	}
 	return b.Save(ctx)
@@ -160,28 +167,17 @@ func (b *IndexBuild) Save(ctx context.Context) error {
 	if next.build == nil {
 		next.build = &buildHeader{}
 	}
-	run := runHeader{pass: b.pass}
-	if n := len(next.build.runs); n > 0 {
-		run.number = next.build.runs[n-1].number + 1
-	}
-	blobs := b.ix.db.store.engine.Blobs()
-	w, err := blobs.Create(b.keys.id())
+	run := runHeader{pass: b.pass, number: b.nextRun()}
+	err := b.write(ctx, &run, b.parts, func(m *merge, s rowSource) { m.add(s, b.pass) })
 	if err != nil {
-		return outer(err)
-	}
-	if run.ends, err = b.write(ctx, w); err != nil {
-		w.Abort()
-		return outer(err)
-	}
-	if err := w.Commit(run.blob()); err != nil {
-		return outer(err)
+		return err
 	}
 	next.build.reached, next.build.pass = b.reached, b.pass
 	next.build.runs = append(next.build.runs, run)
 	if err := b.ix.replace(ctx, b.keys, b.header, next, nil); err != nil {
 		if errors.Is(err, ErrConflict) || errors.Is(err, ErrNoDatabase) {
 			// The index was dropped. What removes its blobs may have been there before this one.
-			err = errors.Join(err, blobs.Remove(b.keys.id(), run.blob()))
+			err = errors.Join(err, b.ix.db.store.engine.Blobs().Remove(b.keys.id(), run.blob()))
 		}
 		return err
 	}
@@ -190,28 +186,43 @@ func (b *IndexBuild) Save(ctx context.Context) error {
 	return nil
 }
 
-// write writes what is in memory as one run, and returns the ends of its sections.
-func (b *IndexBuild) write(ctx context.Context, to kv.BlobWriter) (ends []uint64, err error) {
-	out := bufio.NewWriterSize(to, 64<<10)
+// nextRun returns a number that no run of the header has.
+func (b *IndexBuild) nextRun() uint64 {
+	runs := b.runs()
+	if len(runs) == 0 {
+		return 0
+	}
+	return runs[len(runs)-1].number + 1
+}
+
+// write writes parts as one run, a blob, and completes its header. add adds one of them to a merge.
+func (b *IndexBuild) write(ctx context.Context, run *runHeader, parts []*IndexPart, add func(*merge, rowSource)) error {
+	blob, err := b.ix.db.store.engine.Blobs().Create(b.keys.id())
+	if err != nil {
+		return outer(err)
+	}
+	out := bufio.NewWriterSize(blob, 64<<10)
 	w := runWriter{w: out}
-	for i := range len(b.ix.spec.Spaces) + 1 {
-		m := newMerge()
-		for _, p := range b.parts {
-			m.add(newRunReader(ctx, p.sections[i]), b.pass)
+	for i := 0; i <= len(b.ix.spec.Spaces) && err == nil; i++ {
+		m := &merge{}
+		for _, p := range parts {
+			add(m, newRunReader(ctx, p.sections[i]))
 		}
 		for m.next() {
-			row, _ := m.row()
-			w.add(row)
+			w.add(m.row())
 		}
-		if w.flush(); m.err != nil {
-			return nil, m.err
-		}
-		ends = append(ends, w.size)
+		w.flush()
+		run.ends = append(run.ends, w.size)
+		err = cmp.Or(m.err, w.err)
 	}
-	if w.err != nil {
-		return nil, w.err
+	if err == nil {
+		err = out.Flush()
 	}
-	return ends, out.Flush()
+	if err != nil {
+		blob.Abort()
+		return outer(err)
+	}
+	return outer(blob.Commit(run.blob()))
 }
 
 // Finish makes the index of what was there and what has been added, which is everything up to the sequences. From then
@@ -227,41 +238,40 @@ func (b *IndexBuild) Finish(ctx context.Context, seq Seq, purgeSeq uint64) error
 }
 
 func (b *IndexBuild) finish(ctx context.Context) error {
-	f := &buildEnd{IndexBuild: b, gone: superseded{}}
+	f := &buildEnd{IndexBuild: b, gone: removals{ctx: ctx, b: b}}
 	defer f.close()
-	for _, run := range b.runs() {
-		blob, err := b.ix.db.store.engine.Blobs().Open(b.keys.id(), run.blob())
-		if errors.Is(err, kv.ErrNotFound) {
-			err = corrupt("an index lacks a run", nil)
-		}
-		if err != nil {
-			return outer(err)
-		}
-		f.blobs = append(f.blobs, blob)
+	if err := f.open(&f.blobs, b.runs()); err != nil {
+		return err
 	}
 	next := b.header.clone()
 	f.nodes.Store(next.nextNode)
-	trees := make([]*treeHeader, 0, len(next.spaces)+1)
-	for i := range next.spaces {
-		trees = append(trees, &next.spaces[i])
-	}
-	trees = append(trees, &next.notes)
-	var writes []indexWrite
-	notes := len(trees) - 1
+	// Which rows count depends on the notes.
+	notes := len(next.spaces)
+	made := make([]indexWrite, notes+1)
+	var err error
 	if b.resumed {
-		// Which rows count depends on the notes.
-		w, err := f.section(ctx, notes, trees[notes])
-		if err != nil {
-			return err
+		made[notes], err = f.section(ctx, notes, &next.notes)
+		if err == nil {
+			err = f.gone.sort()
 		}
-		writes, trees = append(writes, w), trees[:notes]
+		if err == nil {
+			err = f.open(&f.goneBlobs, f.gone.runs)
+		}
 	}
-	made := make([]indexWrite, len(trees))
+	if err != nil {
+		return err
+	}
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0)) // a design document may have very many views
-	for _, i := range f.largestFirst(len(trees)) {
+	for _, i := range f.largestFirst(notes + 1) {
+		h := &next.notes
+		if i < notes {
+			h = &next.spaces[i]
+		} else if b.resumed {
+			continue // they are done
+		}
 		g.Go(func() (err error) {
-			made[i], err = f.section(gctx, i, trees[i])
+			made[i], err = f.section(gctx, i, h)
 			return err
 		})
 	}
@@ -270,7 +280,7 @@ func (b *IndexBuild) finish(ctx context.Context) error {
 	}
 	// The rest of all trees and the header are written as one if they are small.
 	var last indexWrite
-	for _, w := range append(writes, made...) {
+	for _, w := range made {
 		if last.size+w.size > indexCommitBytes {
 			if err := b.ix.nodes(ctx, b.keys, last.sets); err != nil {
 				return err
@@ -280,7 +290,7 @@ func (b *IndexBuild) finish(ctx context.Context) error {
 		last.sets = append(last.sets, w.sets...)
 		last.size += w.size
 	}
-	if b.header.notes.rows > 0 || len(f.blobs) > 0 {
+	if b.header.notes.rows > 0 || len(f.blobs)+len(f.goneBlobs) > 0 {
 		next.oldNodes = next.nextNode
 	}
 	next.nextNode = f.nodes.Load()
@@ -296,16 +306,32 @@ func (b *IndexBuild) finish(ctx context.Context) error {
 // buildEnd is the end of a build under way.
 type buildEnd struct {
 	*IndexBuild
-	blobs []kv.Blob
-	gone  superseded
-	nodes atomic.Uint64 // the next node's number
+	blobs     []kv.Blob // of the runs
+	gone      removals
+	goneBlobs []kv.Blob
+	nodes     atomic.Uint64 // the next node's number
+}
+
+// open opens the blobs of runs.
+func (f *buildEnd) open(to *[]kv.Blob, runs []runHeader) error {
+	for _, run := range runs {
+		blob, err := f.ix.db.store.engine.Blobs().Open(f.keys.id(), run.blob())
+		if errors.Is(err, kv.ErrNotFound) {
+			err = corrupt("an index lacks a run", nil)
+		}
+		if err != nil {
+			return outer(err)
+		}
+		*to = append(*to, blob)
+	}
+	return nil
 }
 
 func (f *buildEnd) close() {
-	for _, b := range f.blobs {
+	for _, b := range append(f.blobs, f.goneBlobs...) {
 		_ = b.Close() // it was only read
 	}
-	f.blobs = nil
+	f.blobs, f.goneBlobs = nil, nil
 }
 
 // largestFirst orders trees so that those with the most to do are begun first.
@@ -342,24 +368,37 @@ func (f *buildEnd) section(ctx context.Context, i int, h *treeHeader) (indexWrit
 		return indexWrite{}, err
 	}
 	defer s.Close()
-	m := newMerge()
+	m := &merge{}
 	if h.rows > 0 {
 		m.add(newWalker(ctx, &nodeReader{kv: s.kv, keys: f.keys}, h, IndexRange{}), 0)
 	}
-	for j, run := range f.runs() {
+	reader := func(b kv.Blob, run *runHeader) *runReader {
 		start, size := run.section(i)
-		m.add(newBlobRunReader(ctx, f.blobs[j], start, size), run.pass)
+		return newBlobRunReader(ctx, b, start, size)
+	}
+	for j, run := range f.runs() {
+		m.add(reader(f.blobs[j], &run), run.pass)
 	}
 	for _, p := range f.parts {
 		m.add(newRunReader(ctx, p.sections[i]), f.pass)
 	}
 	l := &treeLoader{ctx: ctx, ix: f.ix, keys: f.keys, nodes: &f.nodes}
-	each := f.gone.notes
-	if i < len(f.ix.spec.Spaces) {
+	if i == len(f.ix.spec.Spaces) {
+		err = m.notes(l.add, f.gone.drop)
+	} else {
 		l.reducers = f.ix.spec.Spaces[i].Reducers
-		each = f.gone.rows
+		for j, run := range f.gone.runs {
+			m.remove(reader(f.goneBlobs[j], &run))
+		}
+		for _, p := range f.gone.parts {
+			m.remove(newRunReader(ctx, p.sections[i]))
+		}
+		for err == nil && m.next() {
+			err = l.add(m.row())
+		}
+		err = cmp.Or(err, m.err)
 	}
-	if err := each(m, l.add); err != nil {
+	if err != nil {
 		return indexWrite{}, err
 	}
 	*h, err = l.end(h.reducers)

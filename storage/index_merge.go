@@ -2,25 +2,42 @@ package storage
 
 import "bytes"
 
-// merge merges rows of several sources. Where rows of several sources have the same position, that of the latest pass
-// comes alone.
+// merge merges rows of several sources. The zero merge has none. Of those at one position that of the latest pass comes alone, or none if it has
+// been removed since.
 type merge struct {
-	heap  []mergeSource
-	begun bool
-	err   error
+	heap   []mergeSource
+	begun  bool
+	buries bool   // there are removals alone
+	last   []byte // the position of the row
+	err    error
 }
 
+// mergeSource is a source, and the row that it stands at.
 type mergeSource struct {
 	rowSource
-	pass uint64
-	row  storedRow
+	removals bool // its rows say what has been removed; see removals
+	rank     uint64
+	row      storedRow
 }
 
-func newMerge() *merge { return &merge{} }
+// rowRank and removalRank order what different passes say of one position: the greatest counts.
+func rowRank(pass uint64) uint64     { return 2 * pass }
+func removalRank(pass uint64) uint64 { return 2*pass + 1 }
 
-// add adds a source, before the first next.
+// add adds the rows of a pass, before the first next.
 func (m *merge) add(s rowSource, pass uint64) {
-	m.heap = append(m.heap, mergeSource{rowSource: s, pass: pass})
+	m.heap = append(m.heap, mergeSource{rowSource: s, rank: rowRank(pass)})
+}
+
+// remove adds removals, before the first next.
+func (m *merge) remove(s rowSource) {
+	m.heap = append(m.heap, mergeSource{rowSource: s, removals: true})
+}
+
+// bury merges removals with each other: what comes of it are removals.
+func (m *merge) bury(s rowSource) {
+	m.buries = true
+	m.remove(s)
 }
 
 func (m *merge) less(i, j int) bool {
@@ -28,12 +45,30 @@ func (m *merge) less(i, j int) bool {
 	if c := bytes.Compare(a.row.position, b.row.position); c != 0 {
 		return c < 0
 	}
-	return a.pass > b.pass
+	return a.rank > b.rank
 }
 
 // next moves to the next row, which is that of the first source of the heap.
 func (m *merge) next() bool {
-	if !m.begun {
+	for m.step() {
+		top := &m.heap[0]
+		if bytes.Equal(top.row.position, m.last) {
+			continue
+		}
+		m.last = append(m.last[:0], top.row.position...)
+		if !top.removals || m.buries {
+			return true
+		}
+	}
+	return false
+}
+
+// step is next without regard to positions that are the same.
+func (m *merge) step() bool {
+	if m.begun {
+		m.advance(0)
+		m.down(0)
+	} else {
 		m.begun = true
 		for i := len(m.heap) - 1; i >= 0; i-- {
 			m.advance(i)
@@ -41,10 +76,7 @@ func (m *merge) next() bool {
 		for i := len(m.heap)/2 - 1; i >= 0; i-- {
 			m.down(i)
 		}
-		return m.err == nil && len(m.heap) > 0
 	}
-	m.advance(0)
-	m.down(0)
 	return m.err == nil && len(m.heap) > 0
 }
 
@@ -53,6 +85,9 @@ func (m *merge) advance(i int) {
 	s := &m.heap[i]
 	if s.next() {
 		s.row = s.stored()
+		if s.removals {
+			s.rank = removalRank(removalPass(s.row.value))
+		}
 		return
 	}
 	if err := s.failure(); err != nil && m.err == nil {
@@ -81,52 +116,29 @@ func (m *merge) down(i int) {
 	}
 }
 
-// row returns the row, valid until the next one, and its pass.
-func (m *merge) row() (*storedRow, uint64) { return &m.heap[0].row, m.heap[0].pass }
+// row returns the row, valid until the next one.
+func (m *merge) row() *storedRow { return &m.heap[0].row }
 
-// superseded says for documents that several passes have seen which was the last.
-type superseded map[string]uint64
-
-// notes merges the notes of several passes and returns them to each: those of each document's last pass.
-func (s superseded) notes(m *merge, each func(*storedRow) error) error {
-	var last []byte // the position of the last first piece
-	var pass uint64
-	for m.next() {
-		row, from := m.row()
-		if len(row.position) < 4 {
-			return corrupt("rows of a document in an index", nil)
-		}
-		id := row.position[:len(row.position)-4]
-		if !bytes.Equal(id, last) {
-			last, pass = append(last[:0], id...), from // the first piece; the latest pass comes first
-		} else if from != pass {
-			s[string(id)] = pass
-			continue
-		}
-		if len(row.value) == 0 {
-			continue // it has no rows any more
-		}
-		if err := each(row); err != nil {
-			return err
-		}
-	}
-	return m.err
-}
-
-// rows merges rows and returns those to each that are not superseded.
-func (s superseded) rows(m *merge, each func(*storedRow) error) error {
-	for m.next() {
-		row, from := m.row()
-		if len(s) > 0 {
-			id, ok := cutIndexID(row.position, row.key)
-			if !ok {
-				return corrupt("row of an index", nil)
+// notes merges the notes of several passes, and returns each document's of its last pass to keep, and those of earlier
+// passes to drop. A note without a value says that the document has no rows any more.
+func (m *merge) notes(keep func(*storedRow) error, drop func(r *storedRow, pass uint64) error) error {
+	var rank uint64
+	for m.step() {
+		top := &m.heap[0]
+		id := noteID(top.row.position)
+		var err error
+		switch {
+		case !bytes.Equal(id, m.last): // the first piece of the last pass
+			m.last, rank = append(m.last[:0], id...), top.rank
+			fallthrough
+		case top.rank == rank:
+			if len(top.row.value) > 0 {
+				err = keep(&top.row)
 			}
-			if pass, ok := s[string(id)]; ok && from < pass {
-				continue
-			}
+		case len(top.row.value) > 0:
+			err = drop(&top.row, top.rank/2)
 		}
-		if err := each(row); err != nil {
+		if err != nil {
 			return err
 		}
 	}

@@ -112,6 +112,9 @@ func notePosition(b []byte, id string, piece uint32) []byte {
 	return binary.BigEndian.AppendUint32(appendIndexID(b, id), piece)
 }
 
+// noteID returns the part of a note's position that is the document's.
+func noteID(position []byte) []byte { return position[:max(len(position)-4, 0)] }
+
 // A note: flags, sum, then for each row: space, length of key that is shared with the row before at the beginning, and
 // at the end, length of what is between, that, ordinal.
 const noteMore = 1

@@ -187,7 +187,7 @@ func (r *runReader) block() bool {
 	return err == nil
 }
 
-// sortRows orders rows by their positions.
+// sortRows orders rows by their positions, and those at the same one by their values.
 func sortRows(rows []storedRow) []storedRow {
 	if len(rows) < 2 {
 		return rows
@@ -216,7 +216,8 @@ func sortRows(rows []storedRow) []storedRow {
 		if a.front != b.front {
 			return cmp.Compare(a.front, b.front)
 		}
-		return bytes.Compare(rows[a.row].position, rows[b.row].position)
+		x, y := &rows[a.row], &rows[b.row]
+		return cmp.Or(bytes.Compare(x.position, y.position), bytes.Compare(x.value, y.value))
 	})
 	out := make([]storedRow, len(rows))
 	for i := range list {

@@ -265,6 +265,7 @@ func TestIndexModel(t *testing.T) {
 			rt.Fatal(err)
 		}
 		defer s.Close()
+		s.buildMemory = rapid.SampledFrom([]int{1, 1 << 20}).Draw(rt, "memory")
 		db := createDB(t, s, "db")
 		m := indexModel{}
 		for step := range 12 {

@@ -19,6 +19,7 @@ import (
 func TestMain(m *testing.M) {
 	rankFull = 16 // small enough for tests to cut and join ranges
 	nodeEntries, nodeFew, leafRows, leafBytes, leafFew = 6, 2, 8, 400, 3
+	removalRows = 30
 	goleak.VerifyTestMain(m,
 		// Of a library of Badger, started by its init and never stopped.
 		goleak.IgnoreTopFunction("github.com/golang/glog.(*fileSink).flushDaemon"),

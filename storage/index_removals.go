@@ -1,0 +1,71 @@
+package storage
+
+import (
+	"context"
+	"encoding/binary"
+)
+
+// removals are the rows of which a later pass does not know any more, for the merge of the rows: each with the pass that
+// it comes from for its value, so that of several at one position the latest comes first. They are sorted as rows are, and
+// lie in blobs if there are many.
+type removals struct {
+	ctx      context.Context
+	b        *IndexBuild
+	memory   arena
+	rows     int
+	sections [][]storedRow // that are not in a part yet
+	parts    []*IndexPart
+	size     int // of parts
+	runs     []runHeader
+}
+
+// removalRows is how many rows are sorted at once. It is a variable for tests alone.
+var removalRows = 1 << 16
+
+// removalPass returns the pass that a removal's value tells.
+func removalPass(value []byte) uint64 {
+	if len(value) != 8 {
+		return 0
+	}
+	return ^binary.BigEndian.Uint64(value)
+}
+
+// drop takes the rows that a note tells of.
+func (r *removals) drop(stored *storedRow, pass uint64) error {
+	spaces := len(r.b.ix.spec.Spaces)
+	n, err := parseNote(stored.value, parseIndexID(noteID(stored.position)), spaces)
+	if err != nil {
+		return err
+	}
+	if r.sections == nil {
+		r.sections = make([][]storedRow, spaces+1)
+	}
+	value := binary.BigEndian.AppendUint64(r.memory.take(8), ^pass)
+	for _, s := range n.rows {
+		r.sections[s.space] = append(r.sections[s.space], storedRow{s.position, s.key, value})
+	}
+	if r.rows += len(n.rows); r.rows < removalRows {
+		return nil
+	}
+	return r.sort()
+}
+
+// sort makes a part of what was dropped.
+func (r *removals) sort() error {
+	if r.rows == 0 {
+		return nil
+	}
+	p := packPart(r.sections)
+	r.parts, r.size = append(r.parts, p), r.size+p.size
+	r.sections, r.memory, r.rows = nil, arena{}, 0
+	if r.size < r.b.ix.db.store.buildMemory {
+		return nil
+	}
+	// The header does not name the run: whatever happens, it goes when the index is tidied.
+	run := runHeader{number: r.b.nextRun() + uint64(len(r.runs))}
+	if err := r.b.write(r.ctx, &run, r.parts, (*merge).bury); err != nil {
+		return err
+	}
+	r.runs, r.parts, r.size = append(r.runs, run), nil, 0
+	return nil
+}
