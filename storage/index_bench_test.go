@@ -8,7 +8,7 @@ import (
 )
 
 // fullShape gives trees the shape that they have outside of tests.
-func fullShape(b *testing.B) {
+func fullShape(b testing.TB) {
 	entries, few, rows, size, small := nodeEntries, nodeFew, leafRows, leafBytes, leafFew
 	nodeEntries, nodeFew, leafRows, leafBytes, leafFew = 32, 6, 16, 8<<10, 8
 	b.Cleanup(func() { nodeEntries, nodeFew, leafRows, leafBytes, leafFew = entries, few, rows, size, small })

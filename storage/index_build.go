@@ -295,7 +295,13 @@ func (b *IndexBuild) finish(ctx context.Context) error {
 	}
 	next.nextNode = f.nodes.Load()
 	next.reached, next.build, next.torn = b.reached, nil, ""
-	if err := b.ix.replace(ctx, b.keys, b.header, next, last.sets); err != nil {
+	err = b.ix.replace(ctx, b.keys, b.header, next, last.sets)
+	if errors.Is(err, kv.ErrTooBig) {
+		if err = b.ix.nodes(ctx, b.keys, last.sets); err == nil {
+			err = b.ix.replace(ctx, b.keys, b.header, next, nil)
+		}
+	}
+	if err != nil {
 		return err
 	}
 	b.header, b.parts = next, nil

@@ -154,6 +154,13 @@ func (c *indexCommit) apply(docs []IndexDoc, last func(*header)) error {
 			c.rows = min(c.rows, rows) / 2
 			continue
 		}
+		if errors.Is(err, kv.ErrTooBig) {
+			if err := c.large(&docs[0]); err != nil { // its rows lie far apart
+				return err
+			}
+			docs = docs[1:]
+			continue
+		}
 		if err != nil {
 			return outer(err)
 		}
@@ -210,13 +217,20 @@ func (ix *Index) nodes(ctx context.Context, keys keyspace, sets []keyValue) erro
 	if err := ix.db.store.roomy(); err != nil {
 		return err
 	}
-	return outer(ix.db.store.engine.Update(ctx, func(tx kv.Tx) error {
+	err := ix.db.store.engine.Update(ctx, func(tx kv.Tx) error {
 		// An index that was dropped meanwhile must not get new keys.
 		if _, err := tx.Get(keys.header()); err != nil {
 			return err
 		}
 		return setAll(tx, sets)
-	}))
+	})
+	if half := len(sets) / 2; half > 0 && errors.Is(err, kv.ErrTooBig) {
+		if err := ix.nodes(ctx, keys, sets[:half]); err != nil {
+			return err
+		}
+		return ix.nodes(ctx, keys, sets[half:])
+	}
+	return outer(err)
 }
 
 func setAll(tx kv.Tx, sets []keyValue) error {
@@ -408,20 +422,24 @@ func (c *indexCommit) large(d *IndexDoc) error {
 		return err
 	}
 	for i := len(pieces) - 1; i >= 0; i-- {
-		err := c.piece(tear, func(p *indexPlan) {
-			p.note(notePosition(nil, d.ID, uint32(i)), &note{})
-			for j := range pieces[i].rows {
-				p.goes(&pieces[i].rows[j])
+		position := notePosition(nil, d.ID, uint32(i))
+		for left := pieces[i].rows; len(left) > 0; {
+			n, err := c.piece(len(left), tear, func(p *indexPlan, n int) {
+				stay := len(left) - n
+				p.note(position, &note{more: true, rows: left[:stay]}) // its sum does not matter: it is torn
+				for j := range n {
+					p.goes(&left[stay+j])
+				}
+			})
+			if err != nil {
+				return err
 			}
-		})
-		if err != nil {
-			return err
+			left = left[:len(left)-n]
 		}
 	}
 	rows, list := c.numbering.number(d)
 	for number := uint32(0); len(list) > 0; number++ {
-		n := piece(list, rows)
-		err := c.piece(tear, func(p *indexPlan) {
+		n, err := c.piece(piece(list, rows), tear, func(p *indexPlan, n int) {
 			p.note(notePosition(nil, d.ID, number), newNote(true, list[:n]))
 			for i := range n {
 				p.comes(&list[i], rows[i])
@@ -435,7 +453,8 @@ func (c *indexCommit) large(d *IndexDoc) error {
 		}
 		rows, list = rows[n:], list[n:]
 	}
-	return c.piece(func(h *header) { h.torn = "" }, func(*indexPlan) {})
+	_, err = c.piece(0, func(h *header) { h.torn = "" }, func(*indexPlan, int) {})
+	return err
 }
 
 // pieces returns what rows a document has, by piece.
@@ -457,8 +476,19 @@ func (c *indexCommit) pieces(id string) (pieces []*note, err error) {
 	return pieces, w.err
 }
 
-// piece commits a part of a document's rows.
-func (c *indexCommit) piece(tear func(*header), fill func(*indexPlan)) error {
+// piece commits a part of a document's rows: n of them, or fewer if that is too much for a transaction. It returns how
+// many.
+func (c *indexCommit) piece(n int, tear func(*header), fill func(p *indexPlan, n int)) (int, error) {
+	for {
+		err := c.tryPiece(tear, func(p *indexPlan) { fill(p, n) })
+		if n < 2 || !errors.Is(err, kv.ErrTooBig) {
+			return n, outer(err)
+		}
+		n /= 2
+	}
+}
+
+func (c *indexCommit) tryPiece(tear func(*header), fill func(*indexPlan)) error {
 	s, err := c.ix.db.Snapshot()
 	if err != nil {
 		return err
@@ -471,5 +501,5 @@ func (c *indexCommit) piece(tear func(*header), fill func(*indexPlan)) error {
 	if err := p.finish(); err != nil {
 		return err
 	}
-	return outer(c.write(w))
+	return c.write(w)
 }

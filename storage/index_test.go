@@ -339,6 +339,53 @@ func TestIndexLargeDocument(t *testing.T) {
 	commit(randomDoc(r, "b", 50), randomDoc(r, "a", 50))
 }
 
+// TestIndexScatteredDocument replaces a document each of whose rows lies in a leaf of its own: too many for a transaction,
+// although the rows themselves are few.
+func TestIndexScatteredDocument(t *testing.T) {
+	fullShape(t)
+	db := newTestDB(t)
+	ix := db.Index(testSpec)
+	build, err := ix.Build(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := rand.New(rand.NewPCG(7, 7))
+	value := func() []byte { return fmt.Appendf(nil, "%016x%016x%016x", r.Uint64(), r.Uint64(), r.Uint64()) }
+	key := func(i int) []byte { return append(fmt.Appendf(nil, "%08d", i), 0) }
+	var docs []IndexDoc
+	for i := range 4000 {
+		d := IndexDoc{ID: fmt.Sprint("doc", i), Spaces: make([][]IndexRow, 3)}
+		for j := range 20 {
+			d.Spaces[0] = append(d.Spaces[0], IndexRow{Key: key(i*20 + j), Value: value()})
+		}
+		docs = append(docs, d)
+	}
+	if err := build.Add(t.Context(), build.Part(docs), 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := build.Finish(t.Context(), 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	for round := range 3 {
+		d := IndexDoc{ID: "scattered", Spaces: make([][]IndexRow, 3)}
+		for i := range pieceRows - 100*round {
+			d.Spaces[0] = append(d.Spaces[0], IndexRow{Key: key(i*40 + round), Value: value()})
+		}
+		if err := ix.Commit(t.Context(), IndexUpdate{Docs: []IndexDoc{d, docs[round]}}); err != nil {
+			t.Fatal(err)
+		}
+		snap := view(t, db)
+		ir, err := snap.Index(ix)
+		if err != nil || ir.State().Torn || ir.Count(0) != uint64(80_000+len(d.Spaces[0])) {
+			t.Fatalf("%+v, %d rows, %v", ir.State(), ir.Count(0), err)
+		}
+		snap.Close()
+		if found := problems(t, db.store); len(found) > 0 {
+			t.Fatal(found)
+		}
+	}
+}
+
 // TestIndexLongKeys indexes keys that are longer than the engine takes.
 func TestIndexLongKeys(t *testing.T) {
 	db := newTestDB(t)
