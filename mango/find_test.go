@@ -262,7 +262,7 @@ func TestFindByIndex(t *testing.T) {
 			}
 		}
 	})
-	if !t.Failed() && (used < 100 || covered < 20) {
+	if !t.Failed() && !testing.Short() && (used < 100 || covered < 20) {
 		t.Errorf("the index was used %d times, and covered %d queries", used, covered)
 	}
 }

@@ -3,8 +3,12 @@ package storage
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
+	"testing"
 
 	"pgregory.net/rapid"
 
@@ -102,5 +106,162 @@ func checkLeftovers(t interface {
 	}
 	if stored != used {
 		t.Fatalf("%d nodes are stored, %d are in use", stored, used)
+	}
+}
+
+// savedBuild begins a build and saves a part of it.
+func savedBuild(t *testing.T, ix *Index, docs []IndexDoc) *IndexBuild {
+	t.Helper()
+	b, err := ix.Build(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Add(t.Context(), b.Part(docs), 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Save(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// TestBuildDamagedRun damages a run that was saved: the build must say so, and begin anew the next time.
+func TestBuildDamagedRun(t *testing.T) {
+	damages := map[string]func(t *testing.T, path string){
+		"changed": func(t *testing.T, path string) {
+			text, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text[len(text)/2] ^= 1
+			if err := os.WriteFile(path, text, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"cut": func(t *testing.T, path string) {
+			if err := os.Truncate(path, 100); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"gone": func(t *testing.T, path string) {
+			if err := os.Remove(path); err != nil {
+				t.Fatal(err)
+			}
+		},
+	}
+	for name, damage := range damages {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			db := createDB(t, openStore(t, dir), "db")
+			ix := db.Index(testSpec)
+			r := rand.New(rand.NewPCG(4, 4))
+			var docs []IndexDoc
+			for i := range 300 {
+				docs = append(docs, randomDoc(r, fmt.Sprint("doc", i), 900))
+			}
+			b := savedBuild(t, ix, docs)
+			files, err := filepath.Glob(filepath.Join(dir, "blobs", fmt.Sprint(b.keys.id()), "*", "*"))
+			if err != nil || len(files) != 1 {
+				t.Fatal(files, err)
+			}
+			damage(t, files[0])
+			if b, err = ix.Build(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if err := b.Finish(t.Context(), 0, 0); !errors.Is(err, ErrCorrupt) {
+				t.Fatalf("finished with %v", err)
+			}
+			savedBuild(t, ix, docs)
+			if b, err = ix.Build(t.Context()); err != nil || !b.Resumed() {
+				t.Fatal(b, err)
+			}
+			if err := b.Finish(t.Context(), 0, 0); err != nil {
+				t.Fatal(err)
+			}
+			m := indexModel{}
+			m.take(docs)
+			checkIndex(t, db, m, r)
+			checkLeftovers(t, db)
+		})
+	}
+}
+
+// TestBuildDropped drops the index, or its database, while it is being built.
+func TestBuildDropped(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 5))
+	for _, what := range []string{"index", "database"} {
+		for _, then := range []string{"save", "finish"} {
+			t.Run(what+" before "+then, func(t *testing.T) {
+				db := newTestDB(t)
+				b := savedBuild(t, db.Index(testSpec), []IndexDoc{randomDoc(r, "a", 50)})
+				if err := b.Add(t.Context(), b.Part([]IndexDoc{randomDoc(r, "b", 50)}), 0, 0); err != nil {
+					t.Fatal(err)
+				}
+				err := db.DropIndex(t.Context(), testSpec.Signature)
+				if what == "database" {
+					err = db.store.DeleteDB(t.Context(), "db")
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				db.store.removeDropped(t.Context())
+				if then == "save" {
+					err = b.Save(t.Context())
+				} else {
+					err = b.Finish(t.Context(), 0, 0)
+				}
+				if err == nil {
+					t.Fatal("no error")
+				}
+				for info := range db.store.engine.Blobs().List(b.keys.id()) {
+					t.Errorf("run %s is left", info.Name)
+				}
+				if keys, err := db.store.someKeys(b.keys[:]); err != nil || len(keys) > 0 {
+					t.Errorf("%d keys are left, %v", len(keys), err)
+				}
+			})
+		}
+	}
+}
+
+// TestIndexOfOld opens an index of the version before, which is built anew.
+func TestIndexOfOld(t *testing.T) {
+	db := newTestDB(t)
+	ix := db.Index(testSpec)
+	if err := ix.Commit(t.Context(), IndexUpdate{}); err != nil {
+		t.Fatal(err)
+	}
+	keys := newKeyspace(ix.id.Load())
+	old := appendText(appendText([]byte{1, 0}, testSpec.Signature), testSpec.Design)
+	err := db.store.engine.Update(t.Context(), func(tx kv.Tx) error {
+		return errors.Join(tx.Set(keys.header(), append(old, 7, 7, 7)), tx.Set(keys.text('w', "row"), []byte("value")))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found := problems(t, db.store); len(found) > 0 {
+		t.Error(found)
+	}
+	if infos, err := db.Indexes(); err != nil || len(infos) != 1 || infos[0].Design != testSpec.Design || !infos[0].State.Stale {
+		t.Errorf("%+v, %v", infos, err)
+	}
+	if st, err := ix.State(); err != nil || !st.Stale {
+		t.Errorf("%+v, %v", st, err)
+	}
+	if _, err := ix.Build(t.Context()); !errors.Is(err, ErrConflict) {
+		t.Errorf("a build over it: %v", err)
+	}
+	if err := ix.Commit(t.Context(), IndexUpdate{}); !errors.Is(err, ErrConflict) {
+		t.Errorf("a commit to it: %v", err)
+	}
+	if err := ix.Reset(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	db.store.removeDropped(t.Context())
+	if left, err := db.store.someKeys(keys[:]); err != nil || len(left) > 0 {
+		t.Errorf("%d keys are left, %v", len(left), err)
+	}
+	if err := ix.Commit(t.Context(), IndexUpdate{}); err != nil {
+		t.Error(err)
 	}
 }

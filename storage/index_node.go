@@ -11,10 +11,10 @@ import (
 	"github.com/mangrove-db/mangrove/storage/kv"
 )
 
-// Each space of an index is a tree, and so is what it notes of documents. A leaf has rows, some dozens or a few
-// kilobytes of them; a node above says of each of its children where it starts, how many rows are below it, and what
-// they reduce to. So the rank of a row, and the reduction of any range, take a few nodes and two leaves, however many
-// rows there are; and a row that comes or goes costs its leaf and the nodes above.
+// Each space of an index is a tree, and so is what it notes of documents. A leaf has rows, a dozen or some kilobytes of
+// them; a node above says of each of its children where it starts, how many rows are below it, and what they reduce to. So the
+// rank of a row, and the reduction of any range, take a few nodes and two leaves, however many rows there are; and a row
+// that comes or goes costs its leaf and the nodes above.
 //
 // Nodes lie under numbers that say nothing of their order, so that one that splits leaves its neighbours alone.
 //
