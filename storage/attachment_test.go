@@ -14,6 +14,7 @@ import (
 
 	"github.com/mangrove-db/mangrove/document"
 	"github.com/mangrove-db/mangrove/revtree"
+	"github.com/mangrove-db/mangrove/storage/kv"
 )
 
 func gzipped(t *testing.T, text string) string {
@@ -93,7 +94,7 @@ func TestStoreAttachmentErrors(t *testing.T) {
 			t.Errorf("%s: %v, want %v", name, err, c.want)
 		}
 	}
-	if keys, err := db.store.someKeys(db.keys.space(spaceAttachment, 0)); err != nil || len(keys) > 0 {
+	if keys, err := db.store.someKeys(kv.Range{Prefix: db.keys.space(spaceAttachment, 0)}); err != nil || len(keys) > 0 {
 		t.Errorf("%d attachments are left, %v", len(keys), err)
 	}
 }

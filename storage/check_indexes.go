@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/mangrove-db/mangrove/storage/kv"
 )
@@ -55,7 +56,7 @@ func (c *inspector) index(keys keyspace, h *header, bad func(string)) error {
 			bad(fmt.Sprintf("document %s: %v", id, err))
 			return
 		}
-		if id != h.torn { // of which the sum is not known
+		if !slices.Contains(h.torn, id) { // of which the sum is not known
 			noted += n.sum
 		}
 		for _, s := range n.rows {
@@ -69,7 +70,7 @@ func (c *inspector) index(keys keyspace, h *header, bad func(string)) error {
 			if err != nil {
 				bad(err.Error())
 			}
-			if row.ID != h.torn || h.torn == "" {
+			if !slices.Contains(h.torn, row.ID) {
 				found += rowSum(i, r.position, r.value)
 			}
 			positions -= rowSum(i, r.position, nil)

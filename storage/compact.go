@@ -202,7 +202,7 @@ func (db *DB) forgetPurges(ctx context.Context) error {
 	}
 	oldest := snap.state.purgeSeq - uint64(limit) + 1
 	for {
-		keys, err := db.store.someKeys(db.keys.space(spacePurge, 0))
+		keys, err := db.store.someKeys(kv.Range{Prefix: db.keys.space(spacePurge, 0)})
 		if err != nil {
 			return err
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/mangrove-db/mangrove/document"
 	"github.com/mangrove-db/mangrove/revtree"
+	"github.com/mangrove-db/mangrove/storage/kv"
 )
 
 // TestCompactInPieces has more to remove of one document than a transaction takes.
@@ -38,7 +39,7 @@ func TestCompactInPieces(t *testing.T) {
 			t.Errorf("revision %d: %v", i, err)
 		}
 	}
-	if keys, err := db.store.someKeys(db.keys.space(spaceBody, 0)); err != nil || len(keys) > 0 {
+	if keys, err := db.store.someKeys(kv.Range{Prefix: db.keys.space(spaceBody, 0)}); err != nil || len(keys) > 0 {
 		t.Errorf("%d bodies are left, %v", len(keys), err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/mangrove-db/mangrove/document"
 	"github.com/mangrove-db/mangrove/revtree"
+	"github.com/mangrove-db/mangrove/storage/kv"
 )
 
 // acknowledged are the revisions that writers were told are durable, by document id.
@@ -332,7 +333,7 @@ func TestEndUnderLoad(t *testing.T) {
 				t.Errorf("the deleted database: %v", err)
 			}
 			s.removeDropped(t.Context())
-			if keys, err := s.someKeys(databasePrefix(db.ID)); err != nil || len(keys) > 0 {
+			if keys, err := s.someKeys(kv.Range{Prefix: databasePrefix(db.ID)}); err != nil || len(keys) > 0 {
 				t.Errorf("%d keys are left, %v", len(keys), err)
 			}
 			for info, err := range s.engine.Blobs().List(db.ID) {

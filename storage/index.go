@@ -104,9 +104,10 @@ type header struct {
 	signature string
 	design    string
 	reached
-	torn     string // a document of which some rows are there and others are not
-	nextNode uint64 // the first number that no node has; what a build that was cut off has left there is written over
-	oldNodes uint64 // nodes of lesser numbers are left of before the last build
+	commits  uint64   // how many there have been: no two states of an index have the same header
+	torn     []string // documents of which some rows are there and others are not
+	nextNode uint64   // the first number that no node has; what a build that was cut off has left there is written over
+	oldNodes uint64   // nodes of lesser numbers are left of before the last build
 	spaces   []treeHeader
 	notes    treeHeader
 	build    *buildHeader // nil: none is under way
@@ -142,7 +143,7 @@ const (
 
 func (h *header) append(b []byte) []byte {
 	var flags byte
-	if h.torn != "" {
+	if len(h.torn) > 0 {
 		flags |= headerTorn
 	}
 	if h.build != nil {
@@ -151,9 +152,13 @@ func (h *header) append(b []byte) []byte {
 	b = append(b, indexVersion, flags)
 	b = appendText(b, h.signature)
 	b = appendText(b, h.design)
-	if h.torn != "" {
-		b = appendText(b, h.torn)
+	if len(h.torn) > 0 {
+		b = binary.AppendUvarint(b, uint64(len(h.torn)))
+		for _, id := range h.torn {
+			b = appendText(b, id)
+		}
 	}
+	b = binary.AppendUvarint(b, h.commits)
 	b = h.reached.append(b)
 	b = binary.AppendUvarint(b, h.nextNode)
 	b = binary.AppendUvarint(b, h.oldNodes)
@@ -203,8 +208,11 @@ func parseHeader(b []byte) (*header, error) {
 		return h, nil
 	}
 	if flags&headerTorn != 0 {
-		h.torn = string(c.bytes())
+		for n := c.uvarint(); n > 0 && !c.bad; n-- {
+			h.torn = append(h.torn, string(c.bytes()))
+		}
 	}
+	h.commits = c.uvarint()
 	h.reached = parseReached(&c)
 	h.nextNode, h.oldNodes = c.uvarint(), c.uvarint()
 	n := c.uvarint()
@@ -233,18 +241,37 @@ func parseReached(c *cursor) reached {
 }
 
 func parseTreeHeader(c *cursor) treeHeader {
-	return treeHeader{c.uvarint(), c.uvarint(), c.uvarint(), c.uvarint(), c.uvarint()}
+	t := treeHeader{c.uvarint(), c.uvarint(), c.uvarint(), c.uvarint(), c.uvarint()}
+	c.bad = c.bad || t.height > maxHeight || t.reducers > maxReducers
+	return t
 }
+
+// More than any tree has.
+const (
+	maxHeight   = 64
+	maxReducers = 1 << 16
+)
 
 func (h *header) clone() *header {
 	c := *h
-	c.spaces = slices.Clone(h.spaces)
+	c.spaces, c.torn = slices.Clone(h.spaces), slices.Clone(h.torn)
 	if h.build != nil {
 		b := *h.build
 		b.runs = slices.Clone(b.runs)
 		c.build = &b
 	}
 	return &c
+}
+
+// tear notes that a document's rows are not all there, mend that they are.
+func (h *header) tear(id string) {
+	if !slices.Contains(h.torn, id) {
+		h.torn = append(h.torn, id)
+	}
+}
+
+func (h *header) mend(id string) {
+	h.torn = slices.DeleteFunc(h.torn, func(torn string) bool { return torn == id })
 }
 
 func (k keyspace) index(signature string) []byte { return k.text(spaceIndex, signature) }
@@ -329,7 +356,7 @@ func (ix *Index) State() (IndexState, error) {
 }
 
 func (s *Snapshot) indexState(h *header) (IndexState, error) {
-	st := IndexState{Exists: true, Seq: h.seq, Saved: h.seq, PurgeSeq: h.purgeSeq, Torn: h.torn != "", Unfinished: h.build != nil}
+	st := IndexState{Exists: true, Seq: h.seq, Saved: h.seq, PurgeSeq: h.purgeSeq, Torn: len(h.torn) > 0, Unfinished: h.build != nil}
 	known, err := s.knows(&h.reached)
 	if h.build != nil && known && err == nil {
 		st.Saved = h.build.seq

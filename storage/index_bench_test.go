@@ -7,13 +7,6 @@ import (
 	"testing"
 )
 
-// fullShape gives trees the shape that they have outside of tests.
-func fullShape(b testing.TB) {
-	entries, few, rows, size, small := nodeEntries, nodeFew, leafRows, leafBytes, leafFew
-	nodeEntries, nodeFew, leafRows, leafBytes, leafFew = 32, 6, 16, 8<<10, 8
-	b.Cleanup(func() { nodeEntries, nodeFew, leafRows, leafBytes, leafFew = entries, few, rows, size, small })
-}
-
 // benchKey is a key like that of a tag and a time.
 func benchKey(r *rand.Rand) []byte {
 	return fmt.Appendf(nil, "tag%02d 2026-%02d-%02dT%02d:%02d\x00", r.IntN(36), r.IntN(12), r.IntN(28), r.IntN(24), r.IntN(60))
@@ -34,7 +27,7 @@ func benchDocs(r *rand.Rand, from, n int) []IndexDoc {
 
 func benchIndex(b *testing.B, spec IndexSpec, docs int) (*DB, *Index) {
 	b.Helper()
-	fullShape(b)
+	fullShape.use(b)
 	db := benchStore(b)
 	db.store.buildMemory = defaultBuildMemory
 	ix := db.Index(spec)

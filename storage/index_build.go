@@ -72,7 +72,7 @@ func (ix *Index) Build(ctx context.Context) (*IndexBuild, error) {
 		err = ErrConflict // it has to be reset first
 	}
 	if err == nil {
-		err = ix.tidy(ctx, b.keys, &b.header)
+		err = b.tidy(ctx)
 	}
 	if err != nil {
 		return nil, err
@@ -83,6 +83,38 @@ func (ix *Index) Build(ctx context.Context) (*IndexBuild, error) {
 	}
 	b.resumed = b.pass > 1 || b.header.notes.rows > 0
 	return b, nil
+}
+
+// tidy removes what was left by builds before, and begins anew if a run is missing.
+func (b *IndexBuild) tidy(ctx context.Context) error {
+	if err := b.ix.tidy(ctx, b.keys, &b.header); err != nil {
+		return err
+	}
+	// A build that came to nothing may have written nodes that nobody knows.
+	err := b.ix.removeNodes(ctx, b.keys, b.header, kv.Range{Start: b.keys.node(b.header.nextNode)})
+	if err != nil || b.header.build == nil {
+		return err
+	}
+	there := map[string]bool{}
+	for info, err := range b.ix.db.store.engine.Blobs().List(b.keys.id()) {
+		if err != nil {
+			return outer(err)
+		}
+		there[info.Name] = true
+	}
+	for _, run := range b.header.build.runs {
+		if there[run.blob()] {
+			continue
+		}
+		next := b.header.clone()
+		next.build.reached, next.build.runs = next.reached, nil
+		if err := b.ix.replace(ctx, b.keys, b.header, next, nil); err != nil {
+			return err
+		}
+		b.header = next
+		return b.ix.tidy(ctx, b.keys, &b.header)
+	}
+	return nil
 }
 
 // Seq returns how far the build had come when it was begun: what is behind is to be added.
@@ -138,7 +170,7 @@ func packPart(sections [][]storedRow) *IndexPart {
 		}
 		w.flush() // into memory: cannot fail
 		p.sections[i] = bytes.Clone(out.Bytes())
-		p.size += len(p.sections[i])
+		p.size += len(p.sections[i]) + w.block // that much is needed when it is merged
 	}
 	return p
 }
@@ -160,30 +192,105 @@ func (b *IndexBuild) Save(ctx context.Context) error {
 	if len(b.parts) == 0 {
 		return nil
 	}
+	run := runHeader{pass: b.pass}
+	sections := func(i int) (list []*runReader) {
+		for _, p := range b.parts {
+			list = append(list, newRunReader(ctx, p.sections[i]))
+		}
+		return list
+	}
+	if err := b.save(ctx, &run, 0, sections); err != nil {
+		return err
+	}
+	b.parts, b.size, b.saved = nil, 0, time.Now()
+	return b.joinRuns(ctx)
+}
+
+// mergedRuns is how many runs of a level become one of the next: each has a file that is open when all are merged.
+const mergedRuns = 16
+
+// joinRuns makes one run of the last ones if there are enough of one level and pass.
+func (b *IndexBuild) joinRuns(ctx context.Context) error {
+	for {
+		runs := b.runs()
+		if len(runs) < mergedRuns {
+			return nil
+		}
+		last := runs[len(runs)-mergedRuns:]
+		for _, run := range last {
+			if run.level != last[0].level || run.pass != b.pass {
+				return nil
+			}
+		}
+		blobs, err := b.open(last)
+		if err != nil {
+			return err
+		}
+		sections := func(i int) (list []*runReader) {
+			for j := range last {
+				list = append(list, last[j].reader(ctx, blobs[j], i))
+			}
+			return list
+		}
+		err = b.save(ctx, &runHeader{pass: b.pass, level: last[0].level + 1}, mergedRuns, sections)
+		closeBlobs(blobs)
+		if err == nil {
+			err = b.ix.removeRuns(b.keys, b.header)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// save makes a run of sections, and puts it in the place of the last runs.
+func (b *IndexBuild) save(ctx context.Context, run *runHeader, instead int, sections func(int) []*runReader) error {
 	if err := b.ix.db.store.roomy(); err != nil {
+		return err
+	}
+	run.number = b.nextRun()
+	add := func(m *merge, s rowSource) { m.add(s, b.pass) }
+	if err := b.write(ctx, run, sections, add); err != nil {
 		return err
 	}
 	next := b.header.clone()
 	if next.build == nil {
 		next.build = &buildHeader{}
 	}
-	run := runHeader{pass: b.pass, number: b.nextRun()}
-	err := b.write(ctx, &run, b.parts, func(m *merge, s rowSource) { m.add(s, b.pass) })
-	if err != nil {
-		return err
-	}
 	next.build.reached, next.build.pass = b.reached, b.pass
-	next.build.runs = append(next.build.runs, run)
-	if err := b.ix.replace(ctx, b.keys, b.header, next, nil); err != nil {
-		if errors.Is(err, ErrConflict) || errors.Is(err, ErrNoDatabase) {
-			// The index was dropped. What removes its blobs may have been there before this one.
-			err = errors.Join(err, b.ix.db.store.engine.Blobs().Remove(b.keys.id(), run.blob()))
-		}
-		return err
+	next.build.runs = append(next.build.runs[:len(next.build.runs)-instead], *run)
+	err := b.ix.replace(ctx, b.keys, b.header, next, nil)
+	if err == nil {
+		b.header = next
+		return nil
 	}
-	b.header = next
-	b.parts, b.size, b.saved = nil, 0, time.Now()
-	return nil
+	if errors.Is(err, ErrConflict) || errors.Is(err, ErrNoDatabase) {
+		// The index was dropped. What removes its blobs may have been there before this one.
+		err = errors.Join(err, b.ix.db.store.engine.Blobs().Remove(b.keys.id(), run.blob()))
+	}
+	return err
+}
+
+// open opens the blobs of runs.
+func (b *IndexBuild) open(runs []runHeader) (blobs []kv.Blob, err error) {
+	for _, run := range runs {
+		blob, err := b.ix.db.store.engine.Blobs().Open(b.keys.id(), run.blob())
+		if errors.Is(err, kv.ErrNotFound) {
+			err = corrupt("an index lacks a run", nil)
+		}
+		if err != nil {
+			closeBlobs(blobs)
+			return nil, outer(err)
+		}
+		blobs = append(blobs, blob)
+	}
+	return blobs, nil
+}
+
+func closeBlobs(blobs []kv.Blob) {
+	for _, b := range blobs {
+		_ = b.Close() // it was only read
+	}
 }
 
 // nextRun returns a number that no run of the header has.
@@ -195,8 +302,8 @@ func (b *IndexBuild) nextRun() uint64 {
 	return runs[len(runs)-1].number + 1
 }
 
-// write writes parts as one run, a blob, and completes its header. add adds one of them to a merge.
-func (b *IndexBuild) write(ctx context.Context, run *runHeader, parts []*IndexPart, add func(*merge, rowSource)) error {
+// write merges sections into a run, a blob, and completes its header. add adds one of them to a merge.
+func (b *IndexBuild) write(ctx context.Context, run *runHeader, sections func(int) []*runReader, add func(*merge, rowSource)) error {
 	blob, err := b.ix.db.store.engine.Blobs().Create(b.keys.id())
 	if err != nil {
 		return outer(err)
@@ -205,8 +312,8 @@ func (b *IndexBuild) write(ctx context.Context, run *runHeader, parts []*IndexPa
 	w := runWriter{w: out}
 	for i := 0; i <= len(b.ix.spec.Spaces) && err == nil; i++ {
 		m := &merge{}
-		for _, p := range parts {
-			add(m, newRunReader(ctx, p.sections[i]))
+		for _, r := range sections(i) {
+			add(m, r)
 		}
 		for m.next() {
 			w.add(m.row())
@@ -230,17 +337,35 @@ func (b *IndexBuild) write(ctx context.Context, run *runHeader, parts []*IndexPa
 func (b *IndexBuild) Finish(ctx context.Context, seq Seq, purgeSeq uint64) error {
 	b.reached = reached{epoch: b.epoch, seq: seq, purgeSeq: purgeSeq}
 	err := b.finish(ctx)
-	if errors.Is(err, ErrCorrupt) {
+	switch {
+	case errors.Is(err, ErrCorrupt):
+		if b.alone() != nil {
+			return ErrConflict
+		}
 		// What was saved is damaged: only what is in the documents can tell what it was.
 		err = errors.Join(err, b.ix.Reset(ctx))
+	case err != nil && ctx.Err() == nil:
+		// Room may be what it failed for. If this fails too, the next build does it.
+		_ = b.ix.removeNodes(ctx, b.keys, b.header, kv.Range{Start: b.keys.node(b.header.nextNode)})
 	}
 	return err
+}
+
+// alone returns ErrConflict if somebody else has changed the index since the build began.
+func (b *IndexBuild) alone() error {
+	s, err := b.ix.db.Snapshot()
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	return hasHeader(s.kv, b.keys, b.header.append(nil))
 }
 
 func (b *IndexBuild) finish(ctx context.Context) error {
 	f := &buildEnd{IndexBuild: b, gone: removals{ctx: ctx, b: b}}
 	defer f.close()
-	if err := f.open(&f.blobs, b.runs()); err != nil {
+	var err error
+	if f.blobs, err = b.open(b.runs()); err != nil {
 		return err
 	}
 	next := b.header.clone()
@@ -248,14 +373,13 @@ func (b *IndexBuild) finish(ctx context.Context) error {
 	// Which rows count depends on the notes.
 	notes := len(next.spaces)
 	made := make([]indexWrite, notes+1)
-	var err error
 	if b.resumed {
 		made[notes], err = f.section(ctx, notes, &next.notes)
 		if err == nil {
 			err = f.gone.sort()
 		}
 		if err == nil {
-			err = f.open(&f.goneBlobs, f.gone.runs)
+			f.goneBlobs, err = b.open(f.gone.runs)
 		}
 	}
 	if err != nil {
@@ -282,7 +406,7 @@ func (b *IndexBuild) finish(ctx context.Context) error {
 	var last indexWrite
 	for _, w := range made {
 		if last.size+w.size > indexCommitBytes {
-			if err := b.ix.nodes(ctx, b.keys, last.sets); err != nil {
+			if err := b.ix.nodes(ctx, b.keys, b.header, last.sets); err != nil {
 				return err
 			}
 			last = indexWrite{}
@@ -294,10 +418,10 @@ func (b *IndexBuild) finish(ctx context.Context) error {
 		next.oldNodes = next.nextNode
 	}
 	next.nextNode = f.nodes.Load()
-	next.reached, next.build, next.torn = b.reached, nil, ""
+	next.reached, next.build, next.torn = b.reached, nil, nil
 	err = b.ix.replace(ctx, b.keys, b.header, next, last.sets)
 	if errors.Is(err, kv.ErrTooBig) {
-		if err = b.ix.nodes(ctx, b.keys, last.sets); err == nil {
+		if err = b.ix.nodes(ctx, b.keys, b.header, last.sets); err == nil {
 			err = b.ix.replace(ctx, b.keys, b.header, next, nil)
 		}
 	}
@@ -306,7 +430,9 @@ func (b *IndexBuild) finish(ctx context.Context) error {
 	}
 	b.header, b.parts = next, nil
 	f.close()
-	return b.ix.tidy(ctx, b.keys, &b.header)
+	// The index is good already: what cannot be removed now is removed by the next who writes to it.
+	_ = b.ix.tidy(ctx, b.keys, &b.header)
+	return nil
 }
 
 // buildEnd is the end of a build under way.
@@ -318,25 +444,9 @@ type buildEnd struct {
 	nodes     atomic.Uint64 // the next node's number
 }
 
-// open opens the blobs of runs.
-func (f *buildEnd) open(to *[]kv.Blob, runs []runHeader) error {
-	for _, run := range runs {
-		blob, err := f.ix.db.store.engine.Blobs().Open(f.keys.id(), run.blob())
-		if errors.Is(err, kv.ErrNotFound) {
-			err = corrupt("an index lacks a run", nil)
-		}
-		if err != nil {
-			return outer(err)
-		}
-		*to = append(*to, blob)
-	}
-	return nil
-}
-
 func (f *buildEnd) close() {
-	for _, b := range append(f.blobs, f.goneBlobs...) {
-		_ = b.Close() // it was only read
-	}
+	closeBlobs(f.blobs)
+	closeBlobs(f.goneBlobs)
 	f.blobs, f.goneBlobs = nil, nil
 }
 
@@ -378,23 +488,19 @@ func (f *buildEnd) section(ctx context.Context, i int, h *treeHeader) (indexWrit
 	if h.rows > 0 {
 		m.add(newWalker(ctx, &nodeReader{kv: s.kv, keys: f.keys}, h, IndexRange{}), 0)
 	}
-	reader := func(b kv.Blob, run *runHeader) *runReader {
-		start, size := run.section(i)
-		return newBlobRunReader(ctx, b, start, size)
-	}
 	for j, run := range f.runs() {
-		m.add(reader(f.blobs[j], &run), run.pass)
+		m.add(run.reader(ctx, f.blobs[j], i), run.pass)
 	}
 	for _, p := range f.parts {
 		m.add(newRunReader(ctx, p.sections[i]), f.pass)
 	}
-	l := &treeLoader{ctx: ctx, ix: f.ix, keys: f.keys, nodes: &f.nodes}
+	l := &treeLoader{ctx: ctx, ix: f.ix, keys: f.keys, header: f.header, nodes: &f.nodes}
 	if i == len(f.ix.spec.Spaces) {
 		err = m.notes(l.add, f.gone.drop)
 	} else {
 		l.reducers = f.ix.spec.Spaces[i].Reducers
 		for j, run := range f.gone.runs {
-			m.remove(reader(f.goneBlobs[j], &run))
+			m.remove(run.reader(ctx, f.goneBlobs[j], i))
 		}
 		for _, p := range f.gone.parts {
 			m.remove(newRunReader(ctx, p.sections[i]))
@@ -420,26 +526,9 @@ func (ix *Index) tidy(ctx context.Context, keys keyspace, h **header) error {
 	if before.oldNodes == 0 {
 		return nil
 	}
-	end := keys.node(before.oldNodes)
-	for {
-		list, err := ix.db.store.someKeys(keys.space(spaceNode, 0))
-		if err != nil {
-			return outer(err)
-		}
-		n := 0
-		for n < len(list) && bytes.Compare(list[n], end) < 0 {
-			n++
-		}
-		if n == 0 {
-			break
-		}
-		gone := make([]keyValue, n)
-		for i := range gone {
-			gone[i].key = list[i]
-		}
-		if err := ix.nodes(ctx, keys, gone); err != nil {
-			return err
-		}
+	err := ix.removeNodes(ctx, keys, before, kv.Range{End: keys.node(before.oldNodes)})
+	if err != nil {
+		return err
 	}
 	next := before.clone()
 	next.oldNodes = 0
@@ -448,6 +537,18 @@ func (ix *Index) tidy(ctx context.Context, keys keyspace, h **header) error {
 	}
 	*h = next
 	return nil
+}
+
+// removeNodes removes the nodes of a range.
+func (ix *Index) removeNodes(ctx context.Context, keys keyspace, h *header, rg kv.Range) error {
+	rg.Prefix = keys.space(spaceNode, 0)
+	return ix.db.store.batches(rg, func(list [][]byte) error {
+		gone := make([]keyValue, len(list))
+		for i := range gone {
+			gone[i].key = list[i]
+		}
+		return ix.nodes(ctx, keys, h, gone)
+	})
 }
 
 // removeRuns removes the blobs of runs that the header does not name.

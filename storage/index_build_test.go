@@ -168,7 +168,11 @@ func TestBuildDamagedRun(t *testing.T) {
 			if b, err = ix.Build(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			if err := b.Finish(t.Context(), 0, 0); !errors.Is(err, ErrCorrupt) {
+			if name == "gone" {
+				if len(b.runs()) > 0 { // it is noticed before anything is built
+					t.Fatal("the run is taken for one that is there")
+				}
+			} else if err := b.Finish(t.Context(), 0, 0); !errors.Is(err, ErrCorrupt) {
 				t.Fatalf("finished with %v", err)
 			}
 			savedBuild(t, ix, docs)
@@ -216,7 +220,7 @@ func TestBuildDropped(t *testing.T) {
 				for info := range db.store.engine.Blobs().List(b.keys.id()) {
 					t.Errorf("run %s is left", info.Name)
 				}
-				if keys, err := db.store.someKeys(b.keys[:]); err != nil || len(keys) > 0 {
+				if keys, err := db.store.someKeys(kv.Range{Prefix: b.keys[:]}); err != nil || len(keys) > 0 {
 					t.Errorf("%d keys are left, %v", len(keys), err)
 				}
 			})
@@ -258,10 +262,102 @@ func TestIndexOfOld(t *testing.T) {
 		t.Fatal(err)
 	}
 	db.store.removeDropped(t.Context())
-	if left, err := db.store.someKeys(keys[:]); err != nil || len(left) > 0 {
+	if left, err := db.store.someKeys(kv.Range{Prefix: keys[:]}); err != nil || len(left) > 0 {
 		t.Errorf("%d keys are left, %v", len(left), err)
 	}
 	if err := ix.Commit(t.Context(), IndexUpdate{}); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestBuildBesideWriters lets others write to an index that is being built: the build must not touch what they have
+// written.
+func TestBuildBesideWriters(t *testing.T) {
+	r := rand.New(rand.NewPCG(6, 6))
+	some := func(n int) (docs []IndexDoc) {
+		for i := range n {
+			docs = append(docs, randomDoc(r, fmt.Sprint("doc", i), 900))
+		}
+		return docs
+	}
+	others := map[string]func(ix *Index, docs []IndexDoc) error{
+		"commit": func(ix *Index, docs []IndexDoc) error { return ix.Commit(t.Context(), IndexUpdate{Docs: docs}) },
+		"build": func(ix *Index, docs []IndexDoc) error {
+			b, err := ix.Build(t.Context())
+			if err == nil {
+				err = b.Add(t.Context(), b.Part(docs), 0, 0)
+			}
+			if err == nil {
+				err = b.Finish(t.Context(), 0, 0)
+			}
+			return err
+		},
+	}
+	for name, other := range others {
+		t.Run(name, func(t *testing.T) {
+			db := newTestDB(t)
+			db.store.buildMemory = 1 << 30
+			m := indexModel{}
+			first := some(200)
+			if err := db.Index(testSpec).Commit(t.Context(), IndexUpdate{Docs: first}); err != nil {
+				t.Fatal(err)
+			}
+			m.take(first)
+			b, err := db.Index(testSpec).Build(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			late := some(30_000) // more than one transaction
+			if err := b.Add(t.Context(), b.Part(late), 0, 0); err != nil {
+				t.Fatal(err)
+			}
+			docs := some(100)
+			if err := other(db.Index(testSpec), docs); err != nil {
+				t.Fatal(err)
+			}
+			m.take(docs)
+			if err := b.Finish(t.Context(), 0, 0); !errors.Is(err, ErrConflict) {
+				t.Errorf("the build that came late ended with %v", err)
+			}
+			checkIndex(t, db, m, r)
+			if found := problems(t, db.store); len(found) > 0 {
+				t.Error(found)
+			}
+		})
+	}
+}
+
+// TestBuildGivesRoomBack stops a build while it writes its trees: nothing of them may stay.
+func TestBuildGivesRoomBack(t *testing.T) {
+	db := newTestDB(t)
+	ix := db.Index(testSpec)
+	r := rand.New(rand.NewPCG(7, 8))
+	var docs []IndexDoc
+	for i := range 30_000 {
+		docs = append(docs, randomDoc(r, fmt.Sprint("doc", i), 40_000))
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	stopped := testSpec
+	stopped.Spaces = slices.Clone(testSpec.Spaces)
+	stopped.Spaces[0].Reducers = []IndexReducer{&cancelingReducer{after: 1000, cancel: cancel}, orderReducer{}}
+	b, err := db.Index(stopped).Build(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Add(ctx, b.Part(docs), 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Finish(ctx, 0, 0); !errors.Is(err, context.Canceled) {
+		t.Fatalf("the build was not stopped: %v", err)
+	}
+	if keys, err := db.store.someKeys(kv.Range{Prefix: b.keys.space(spaceNode, 0)}); err != nil || len(keys) == 0 {
+		t.Fatalf("nothing was written yet; stop it later: %v", err)
+	}
+	if b, err = ix.Build(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Finish(t.Context(), 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	checkLeftovers(t, db)
 }

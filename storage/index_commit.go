@@ -194,43 +194,46 @@ func (c *indexCommit) take(docs []IndexDoc) (n, rows int, large bool) {
 // replace commits a header and sets nodes beside it, unless the index has another header than before.
 func (ix *Index) replace(ctx context.Context, keys keyspace, before, next *header, sets []keyValue) error {
 	was := before.append(nil)
+	next.commits = before.commits + 1
 	return outer(ix.db.store.engine.Update(ctx, func(tx kv.Tx) error {
 		if err := ix.db.alive(tx); err != nil {
 			return err
 		}
-		now, err := tx.Get(keys.header())
-		if errors.Is(err, kv.ErrNotFound) || err == nil && !bytes.Equal(now, was) {
-			return ErrConflict
+		if err := hasHeader(tx, keys, was); err != nil {
+			return err
 		}
-		if err == nil {
-			err = setAll(tx, sets)
-		}
-		if err != nil {
+		if err := setAll(tx, sets); err != nil {
 			return err
 		}
 		return tx.Set(keys.header(), next.append(nil))
 	}))
 }
 
-// nodes sets nodes that nobody reads yet, or any more.
-func (ix *Index) nodes(ctx context.Context, keys keyspace, sets []keyValue) error {
-	if err := ix.db.store.roomy(); err != nil {
-		return err
-	}
+// nodes sets nodes that nobody reads yet, or any more, unless the index has another header.
+func (ix *Index) nodes(ctx context.Context, keys keyspace, h *header, sets []keyValue) error {
+	is := h.append(nil)
 	err := ix.db.store.engine.Update(ctx, func(tx kv.Tx) error {
-		// An index that was dropped meanwhile must not get new keys.
-		if _, err := tx.Get(keys.header()); err != nil {
+		if err := hasHeader(tx, keys, is); err != nil {
 			return err
 		}
 		return setAll(tx, sets)
 	})
 	if half := len(sets) / 2; half > 0 && errors.Is(err, kv.ErrTooBig) {
-		if err := ix.nodes(ctx, keys, sets[:half]); err != nil {
+		if err := ix.nodes(ctx, keys, h, sets[:half]); err != nil {
 			return err
 		}
-		return ix.nodes(ctx, keys, sets[half:])
+		return ix.nodes(ctx, keys, h, sets[half:])
 	}
 	return outer(err)
+}
+
+// hasHeader returns ErrConflict unless an index has that header: it may have been changed by others, or dropped.
+func hasHeader(r kv.Reader, keys keyspace, is []byte) error {
+	now, err := r.Get(keys.header())
+	if errors.Is(err, kv.ErrNotFound) || err == nil && !bytes.Equal(now, is) {
+		return ErrConflict
+	}
+	return err
 }
 
 func setAll(tx kv.Tx, sets []keyValue) error {
@@ -271,9 +274,7 @@ func (c *indexCommit) plan(docs []IndexDoc, last func(*header)) (*indexWrite, er
 	last(w.header)
 	p := c.newPlan(s.kv, w)
 	for i := range docs {
-		if docs[i].ID == w.header.torn {
-			w.header.torn = "" // a crash has left it without all of its rows
-		}
+		w.header.mend(docs[i].ID) // a crash may have left it without all of its rows
 		if err := p.document(&docs[i]); err != nil {
 			return nil, err
 		}
@@ -416,7 +417,7 @@ func (p *indexPlan) note(position []byte, n *note) {
 // the new ones come. What rows the document has is right after each piece, so that a crash in between does no harm: the
 // sequence has not moved, and the document is indexed again.
 func (c *indexCommit) large(d *IndexDoc) error {
-	tear := func(h *header) { h.torn = d.ID }
+	tear := func(h *header) { h.tear(d.ID) }
 	pieces, err := c.pieces(d.ID)
 	if err != nil {
 		return err
@@ -453,7 +454,7 @@ func (c *indexCommit) large(d *IndexDoc) error {
 		}
 		rows, list = rows[n:], list[n:]
 	}
-	_, err = c.piece(0, func(h *header) { h.torn = "" }, func(*indexPlan, int) {})
+	_, err = c.piece(0, func(h *header) { h.mend(d.ID) }, func(*indexPlan, int) {})
 	return err
 }
 

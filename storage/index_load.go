@@ -12,6 +12,7 @@ type treeLoader struct {
 	ctx      context.Context
 	ix       *Index
 	keys     keyspace
+	header   *header // of the index as it is
 	reducers []IndexReducer
 	nodes    *atomic.Uint64 // the next node's number
 
@@ -22,12 +23,13 @@ type treeLoader struct {
 	rows   []storedRow
 	last   []byte        // the last position of the leaf before
 	levels [][]treeEntry // what waits to become a node, from the lowest level on
+	sizes  []int         // of these
 	w      indexWrite
 }
 
 // add appends a row, which it copies.
 func (l *treeLoader) add(r *storedRow) error {
-	if n := l.packer.rows; n > 0 && (n == leafFill() || len(l.packer.b) >= leafBytes*3/4) {
+	if n := l.packer.rows; n > 0 && (n == leafFill() || len(l.leaf.text)+r.size() > leafBytes) {
 		if err := l.endLeaf(); err != nil {
 			return err
 		}
@@ -35,7 +37,7 @@ func (l *treeLoader) add(r *storedRow) error {
 	l.packer.add(r)
 	l.leaf.append(r)
 	l.tree.rows++
-	l.tree.bytes += uint64(len(r.position) + len(r.value))
+	l.tree.bytes += uint64(r.size())
 	return nil
 }
 
@@ -71,19 +73,34 @@ func (l *treeLoader) endLeaf() error {
 func (l *treeLoader) put(level int, e treeEntry, value []byte) error {
 	l.w.set(l.keys.node(e.child), value)
 	if l.w.size > indexCommitBytes {
-		if err := l.ix.nodes(l.ctx, l.keys, l.w.sets); err != nil {
+		if err := l.flush(); err != nil {
 			return err
 		}
-		l.w = indexWrite{sets: l.w.sets[:0]}
 	}
 	if level == len(l.levels) {
-		l.levels = append(l.levels, nil)
+		l.levels, l.sizes = append(l.levels, nil), append(l.sizes, 0)
+	}
+	if len(l.levels[level]) > 1 && l.sizes[level]+e.size() > nodeBytes {
+		if err := l.endNode(level); err != nil {
+			return err
+		}
 	}
 	l.levels[level] = append(l.levels[level], e)
+	l.sizes[level] += e.size()
 	if len(l.levels[level]) < nodeFill() {
 		return nil
 	}
 	return l.endNode(level)
+}
+
+// flush writes the nodes that were made.
+func (l *treeLoader) flush() error {
+	if err := l.ix.db.store.roomy(); err != nil {
+		return err
+	}
+	err := l.ix.nodes(l.ctx, l.keys, l.header, l.w.sets)
+	l.w = indexWrite{sets: l.w.sets[:0]}
+	return err
 }
 
 // endNode makes a node of the entries that wait on a level.
@@ -97,7 +114,7 @@ func (l *treeLoader) endNode(level int) error {
 	n := treeNode{level: level + 1, entries: entries}
 	value := n.append(nil)
 	clear(entries)
-	l.levels[level] = entries[:0]
+	l.levels[level], l.sizes[level] = entries[:0], 0
 	return l.put(level+1, e, value)
 }
 

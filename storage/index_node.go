@@ -25,11 +25,13 @@ import (
 //
 // These are variables for tests alone.
 var (
-	nodeEntries = 32      // at most in a node above the leaves
-	nodeFew     = 6       // fewer let a node be joined with a neighbour
-	leafRows    = 16      // at most in a leaf
-	leafBytes   = 8 << 10 // at most in a leaf of more than one row, packed
-	leafFew     = 8       // two neighbours that have no more together are joined
+	nodeEntries = 32       // at most in a node above the leaves
+	nodeFew     = 6        // fewer let a node be joined with a neighbour
+	leafRows    = 16       // at most in a leaf
+	leafBytes   = 8 << 10  // at most in a leaf of more than one row, packed
+	leafFew     = 8        // two neighbours that have no more together are joined
+	nodeBytes   = 64 << 10 // about, of a node of more than three entries
+	maxPart     = 16 << 10 // of a reduction in a node
 )
 
 // maxLeafRows is more than any leaf or block has; that many are damage.
@@ -47,6 +49,15 @@ type treeEntry struct {
 	child uint64
 	count uint64 // of rows
 	parts [][]byte
+}
+
+// size is about how many bytes the entry takes up.
+func (e *treeEntry) size() int {
+	n := len(e.start) + 16
+	for _, p := range e.parts {
+		n += len(p)
+	}
+	return n
 }
 
 // treeNode is a node above the leaves.
@@ -155,6 +166,9 @@ type storedRow struct {
 	key      int // how much of the position is its key
 	value    []byte
 }
+
+// size is how many bytes the row has before it is packed.
+func (r *storedRow) size() int { return len(r.position) + len(r.value) }
 
 // row returns the row as readers see it. It shares memory.
 func (r *storedRow) row() (IndexRow, error) {

@@ -63,7 +63,13 @@ func (r *removals) sort() error {
 	}
 	// The header does not name the run: whatever happens, it goes when the index is tidied.
 	run := runHeader{number: r.b.nextRun() + uint64(len(r.runs))}
-	if err := r.b.write(r.ctx, &run, r.parts, (*merge).bury); err != nil {
+	sections := func(i int) (list []*runReader) {
+		for _, p := range r.parts {
+			list = append(list, newRunReader(r.ctx, p.sections[i]))
+		}
+		return list
+	}
+	if err := r.b.write(r.ctx, &run, sections, (*merge).bury); err != nil {
 		return err
 	}
 	r.runs, r.parts, r.size = append(r.runs, run), nil, 0

@@ -35,12 +35,14 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 type runHeader struct {
 	number uint64
 	pass   uint64   // see buildHeader
+	level  uint64   // how often its rows were merged into a larger run
 	ends   []uint64 // of the sections
 }
 
 func (h *runHeader) append(b []byte) []byte {
 	b = binary.AppendUvarint(b, h.number)
 	b = binary.AppendUvarint(b, h.pass)
+	b = binary.AppendUvarint(b, h.level)
 	for _, end := range h.ends {
 		b = binary.AppendUvarint(b, end)
 	}
@@ -48,7 +50,7 @@ func (h *runHeader) append(b []byte) []byte {
 }
 
 func parseRunHeader(c *cursor, sections int) runHeader {
-	h := runHeader{number: c.uvarint(), pass: c.uvarint(), ends: make([]uint64, sections)}
+	h := runHeader{number: c.uvarint(), pass: c.uvarint(), level: c.uvarint(), ends: make([]uint64, sections)}
 	for i := range h.ends {
 		h.ends[i] = c.uvarint()
 		c.bad = c.bad || h.ends[i] > math.MaxInt64 || i > 0 && h.ends[i] < h.ends[i-1]
@@ -61,6 +63,13 @@ func (h *runHeader) blob() string {
 	const digits = 16
 	name := strconv.FormatUint(h.number, 16)
 	return "0000000000000000"[:digits-len(name)] + name
+}
+
+// reader returns a reader of a section.
+func (h *runHeader) reader(ctx context.Context, b kv.Blob, i int) *runReader {
+	start, size := h.section(i)
+	r := bufio.NewReaderSize(io.NewSectionReader(b, start, size), 2*blockBytes)
+	return &runReader{ctx: ctx, r: r}
 }
 
 // section returns where a section lies.
@@ -77,6 +86,7 @@ type runWriter struct {
 	packer rowPacker
 	packed []byte
 	size   uint64 // of what was written
+	block  int    // size of the largest block, before it was compressed
 	err    error
 }
 
@@ -90,6 +100,7 @@ func (w *runWriter) flush() {
 	if w.packer.rows == 0 || w.err != nil {
 		return
 	}
+	w.block = max(w.block, len(w.packer.b))
 	const head = binary.MaxVarintLen64 + crc32.Size
 	if n := head + snappy.MaxEncodedLen(len(w.packer.b)); n > cap(w.packed) {
 		w.packed = make([]byte, n)
@@ -127,10 +138,6 @@ type runReader struct {
 
 func newRunReader(ctx context.Context, section []byte) *runReader {
 	return &runReader{ctx: ctx, r: bytes.NewReader(section)}
-}
-
-func newBlobRunReader(ctx context.Context, b kv.Blob, start, size int64) *runReader {
-	return &runReader{ctx: ctx, r: bufio.NewReaderSize(io.NewSectionReader(b, start, size), 2*blockBytes)}
 }
 
 func (r *runReader) failure() error    { return r.err }
@@ -183,6 +190,9 @@ func (r *runReader) block() bool {
 	}
 	if err != nil {
 		r.err = corrupt("run of an index", err)
+	}
+	if cap(r.packed)+cap(r.text) > 8*blockBytes {
+		r.packed, r.text = nil, nil // of a large row one copy is enough
 	}
 	return err == nil
 }

@@ -3,6 +3,7 @@ package storage
 import (
 	"bytes"
 	"context"
+	"errors"
 	"maps"
 	"runtime"
 	"slices"
@@ -190,17 +191,20 @@ func (u *treeUpdate) node(at treeEntry, level int, end []byte, changes []rowChan
 		return nil, err
 	}
 	out := make([]treeEntry, 0, len(n.entries)+2)
+	changed := false // the last of out
 	for i := range n.entries {
-		if len(touched) == 0 || touched[0].i != i {
-			out = append(out, n.entries[i])
-			continue
+		instead, mine := n.entries[i:i+1], len(touched) > 0 && touched[0].i == i
+		if mine {
+			instead, touched = touched[0].instead, touched[1:]
 		}
-		for _, e := range touched[0].instead {
-			if out, err = u.join(out, e, level-1); err != nil {
+		for _, e := range instead {
+			if !mine && !changed {
+				out = append(out, e)
+			} else if out, err = u.join(out, e, level-1); err != nil {
 				return nil, err
 			}
 		}
-		touched = touched[1:]
+		changed = mine && (changed || len(instead) > 0)
 	}
 	return u.write(at, level, out)
 }
@@ -319,6 +323,9 @@ func (u *treeUpdate) join(entries []treeEntry, e treeEntry, level int) ([]treeEn
 
 // joinLeaves puts the rows of b into the leaf a, if they fit.
 func (u *treeUpdate) joinLeaves(a, b *treeEntry) (joined bool, err error) {
+	if len(u.nodes[a.child])+len(u.nodes[b.child]) > leafBytes {
+		return false, nil // saves reading them
+	}
 	u.rows = u.rows[:0]
 	for i, id := range [2]uint64{a.child, b.child} {
 		leaf := [2]*packedRows{&u.leaf, &u.other}[i]
@@ -337,6 +344,9 @@ func (u *treeUpdate) joinLeaves(a, b *treeEntry) (joined bool, err error) {
 		return false, nil
 	}
 	together, err := u.leaves(*a, true, u.rows)
+	if err == nil && len(together) != 1 {
+		err = errors.New("storage: joined rows do not fit a leaf")
+	}
 	if err != nil {
 		return false, err
 	}
@@ -355,9 +365,15 @@ func (u *treeUpdate) write(at treeEntry, level int, entries []treeEntry) ([]tree
 		return nil, nil
 	}
 	pieces := 1
-	if len(entries) > nodeEntries {
-		filled := nodeFill()
+	if filled := nodeFill(); len(entries) > nodeEntries {
 		pieces = (len(entries) + filled - 1) / filled
+	}
+	size := 0
+	for i := range entries {
+		size += entries[i].size()
+	}
+	if size > nodeBytes {
+		pieces = max(pieces, min(2*size/nodeBytes, len(entries)/2))
 	}
 	out := make([]treeEntry, 0, pieces)
 	for i := range pieces {
@@ -409,7 +425,7 @@ func sumEntries(ctx context.Context, reducers []IndexReducer, entries []treeEntr
 		}
 		part, err := reducer.Rereduce(ctx, parts)
 		if err == nil {
-			e.parts[r] = nonNil(part)
+			e.parts[r] = storedPart(part)
 		} else if err := ctx.Err(); err != nil {
 			return e, err
 		}
@@ -446,7 +462,7 @@ func (u *treeUpdate) change(at treeEntry, last bool, changes []rowChange) ([]tre
 		}
 		changed = true
 		u.moreRows--
-		u.moreBytes -= uint64(len(r.position) + len(r.value))
+		u.moreBytes -= uint64(r.size())
 		u.rows = u.come(u.rows, changes[:1])
 		changes = changes[1:]
 	}
@@ -463,7 +479,7 @@ func (u *treeUpdate) come(rows []storedRow, changes []rowChange) []storedRow {
 		if c := &changes[i]; !c.gone {
 			rows = append(rows, c.storedRow)
 			u.moreRows++
-			u.moreBytes += uint64(len(c.position) + len(c.value))
+			u.moreBytes += uint64(c.size())
 		}
 	}
 	return rows
@@ -480,11 +496,11 @@ func (u *treeUpdate) leaves(at treeEntry, last bool, rows []storedRow) ([]treeEn
 	}
 	size := 0
 	for i := range rows {
-		size += len(rows[i].position) + len(rows[i].value)
+		size += rows[i].size()
 	}
-	most, room := leafRows, leafBytes
+	most := leafRows
 	if len(rows) > leafRows || size > leafBytes {
-		most, room = leafFill(), leafBytes*3/4
+		most = leafFill()
 		if pieces := (len(rows) + most - 1) / most; !last {
 			most = (len(rows) + pieces - 1) / pieces
 		}
@@ -494,8 +510,10 @@ func (u *treeUpdate) leaves(at treeEntry, last bool, rows []storedRow) ([]treeEn
 	start := at.start
 	for len(rows) > 0 {
 		packer.reset(append(packer.b[:0], 0)) // the level
-		for packer.rows < len(rows) && packer.rows < most && (packer.rows == 0 || len(packer.b) < room) {
-			packer.add(&rows[packer.rows])
+		room := leafBytes
+		for n := 0; n < len(rows) && n < most && (n == 0 || rows[n].size() <= room); n++ {
+			packer.add(&rows[n])
+			room -= rows[n].size()
 		}
 		e := treeEntry{child: at.child, start: start, count: uint64(packer.rows)}
 		if len(entries) > 0 || at.child == 0 {
@@ -528,7 +546,7 @@ func reduceRows(ctx context.Context, reducers []IndexReducer, leaf []storedRow) 
 	for r, reducer := range reducers {
 		part, err := reducer.Reduce(ctx, rows)
 		if err == nil {
-			parts[r] = bytes.Clone(nonNil(part))
+			parts[r] = bytes.Clone(storedPart(part))
 		} else if err := ctx.Err(); err != nil {
 			return nil, err
 		}
@@ -558,6 +576,15 @@ func indexRows(stored []storedRow) ([]IndexRow, error) {
 		start = end
 	}
 	return rows, nil
+}
+
+// storedPart returns a reduction as a node has it. One that is too long is left out, as one that failed is: who asks for
+// it makes it from those below.
+func storedPart(part []byte) []byte {
+	if len(part) > maxPart {
+		return nil
+	}
+	return nonNil(part)
 }
 
 // nonNil keeps a reduction of no bytes apart from one that is missing.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/mangrove-db/mangrove/document"
 	"github.com/mangrove-db/mangrove/revtree"
+	"github.com/mangrove-db/mangrove/storage/kv"
 )
 
 func sameAttachments(a, b []document.Attachment) bool {
@@ -304,7 +305,7 @@ func (m *model) checkPurges(t *rapid.T, s *Snapshot) {
 }
 
 func (m *model) compareKeys(t *rapid.T, space byte, want map[string]bool) {
-	keys, err := m.store.someKeys(m.db.keys.space(space, 0))
+	keys, err := m.store.someKeys(kv.Range{Prefix: m.db.keys.space(space, 0)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,9 +30,9 @@ func sampleRecords(t testing.TB) map[byte][]byte {
 		7: appendEpochs(nil, []epoch{{1, 2}, {3, 4}}),
 		8: reported{1, 2, 3}.append(nil),
 		9: (&header{
-			signature: "s", design: "_design/d", reached: reached{1, 2, 3}, torn: "x", nextNode: 9, oldNodes: 4,
+			signature: "s", design: "_design/d", reached: reached{1, 2, 3}, torn: []string{"x"}, commits: 8, nextNode: 9, oldNodes: 4,
 			spaces: []treeHeader{{1, 2, 3, 1, 2}}, notes: treeHeader{rows: 5},
-			build: &buildHeader{reached: reached{4, 5, 6}, pass: 2, runs: []runHeader{{1, 1, []uint64{7, 8}}, {2, 2, []uint64{0, 9}}}},
+			build: &buildHeader{reached: reached{4, 5, 6}, pass: 2, runs: []runHeader{{1, 1, 0, []uint64{7, 8}}, {2, 2, 1, []uint64{0, 9}}}},
 		}).append(nil),
 		10: (&treeNode{1, []treeEntry{{nil, 3, 4, [][]byte{nil}}, {[]byte("abc"), 5, 6, [][]byte{{}}}, {[]byte("abd"), 7, 8, [][]byte{{1}}}}}).append(nil),
 		11: packRows(sampleRows()),

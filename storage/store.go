@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -538,15 +539,8 @@ func (s *Store) nextDropped() (id uint32, ok bool, err error) {
 }
 
 func (s *Store) removeDatabase(ctx context.Context, id uint32) error {
-	for {
-		keys, err := s.someKeys(databasePrefix(id))
-		if err != nil {
-			return err
-		}
-		if len(keys) == 0 {
-			break
-		}
-		err = s.engine.Update(ctx, func(tx kv.Tx) error {
+	err := s.batches(kv.Range{Prefix: databasePrefix(id)}, func(keys [][]byte) error {
+		err := s.engine.Update(ctx, func(tx kv.Tx) error {
 			for _, k := range keys {
 				if err := tx.Delete(k); err != nil {
 					return err
@@ -554,12 +548,10 @@ func (s *Store) removeDatabase(ctx context.Context, id uint32) error {
 			}
 			return nil
 		})
-		if err == nil {
-			err = ctx.Err()
-		}
-		if err != nil {
-			return err
-		}
+		return cmp.Or(err, ctx.Err())
+	})
+	if err != nil {
+		return err
 	}
 	if err := s.engine.Blobs().Drop(id); err != nil {
 		return err
@@ -567,14 +559,29 @@ func (s *Store) removeDatabase(ctx context.Context, id uint32) error {
 	return s.engine.Update(ctx, func(tx kv.Tx) error { return tx.Delete(droppedKey(id)) })
 }
 
-// someKeys returns the first keys with a prefix, as many as are removed in one transaction.
-func (s *Store) someKeys(prefix []byte) (keys [][]byte, err error) {
+// batches calls remove for all keys of a range, as many at a time as are removed in one transaction. It goes on behind
+// what it has seen: what was removed is dear to pass over again.
+func (s *Store) batches(rg kv.Range, remove func(keys [][]byte) error) error {
+	for {
+		keys, err := s.someKeys(rg)
+		if err != nil || len(keys) == 0 {
+			return outer(err)
+		}
+		if err := remove(keys); err != nil {
+			return err
+		}
+		rg.Start = append(keys[len(keys)-1], 0)
+	}
+}
+
+// someKeys returns the first keys of a range, as many as are removed in one transaction.
+func (s *Store) someKeys(rg kv.Range) (keys [][]byte, err error) {
 	snap, err := s.engine.Snapshot()
 	if err != nil {
 		return nil, err
 	}
 	defer snap.Close()
-	it := snap.Iterate(kv.Range{Prefix: prefix})
+	it := snap.Iterate(rg)
 	defer it.Close()
 	for size := 0; len(keys) < removeBatch && size < removeBytes && it.Next(); {
 		keys = append(keys, append([]byte(nil), it.Key()...))

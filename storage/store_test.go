@@ -18,7 +18,7 @@ import (
 
 func TestMain(m *testing.M) {
 	rankFull = 16 // small enough for tests to cut and join ranges
-	nodeEntries, nodeFew, leafRows, leafBytes, leafFew = 6, 2, 8, 400, 3
+	testShape.set()
 	removalRows = 30
 	goleak.VerifyTestMain(m,
 		// Of a library of Badger, started by its init and never stopped.
@@ -209,10 +209,10 @@ func TestDroppedKeysGo(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.removeDropped(t.Context()) // waits for the one in the background
-	if keys, err := s.someKeys(databasePrefix(db.ID)); err != nil || len(keys) > 0 {
+	if keys, err := s.someKeys(kv.Range{Prefix: databasePrefix(db.ID)}); err != nil || len(keys) > 0 {
 		t.Errorf("%d keys are left, %v", len(keys), err)
 	}
-	if keys, err := s.someKeys([]byte{familyDropped}); err != nil || len(keys) > 0 {
+	if keys, err := s.someKeys(kv.Range{Prefix: []byte{familyDropped}}); err != nil || len(keys) > 0 {
 		t.Errorf("%d notes are left, %v", len(keys), err)
 	}
 	if _, err := s.engine.Blobs().Open(db.ID, blobName(big.Address)); err == nil {
