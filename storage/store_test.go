@@ -19,7 +19,7 @@ import (
 func TestMain(m *testing.M) {
 	rankFull = 16 // small enough for tests to cut and join ranges
 	testShape.set()
-	removalRows = 30
+	removalRows, mergedRuns = 30, 3
 	goleak.VerifyTestMain(m,
 		// Of a library of Badger, started by its init and never stopped.
 		goleak.IgnoreTopFunction("github.com/golang/glog.(*fileSink).flushDaemon"),
