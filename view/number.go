@@ -91,17 +91,6 @@ func (n number) add(m number) number {
 	return fromBig(new(big.Int).Add(n.bigInt(), m.bigInt()))
 }
 
-// negative returns -n.
-func (n number) negative() number {
-	if n.isFloat {
-		return number{f: -n.f, isFloat: true}
-	}
-	if n.big == nil && n.i != math.MinInt64 {
-		return number{i: -n.i}
-	}
-	return fromBig(new(big.Int).Neg(n.bigInt()))
-}
-
 // square returns n×n.
 func (n number) square() number {
 	if n.isFloat {
