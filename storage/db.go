@@ -21,6 +21,7 @@ type DB struct {
 	keys        keyspace
 	writer      *writer
 	ranks       [2]rankCache
+	indexIDs    sync.Map // string to uint32: ids of indexes by signature, as they were when they were last looked up
 
 	// designs is a generation of the design documents that this process has seen; the writer knows the present one.
 	// unruled is a generation that has no rules, plus one. See validate.go.

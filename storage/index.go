@@ -71,7 +71,19 @@ type Index struct {
 }
 
 // Index returns the index of that specification. It does not touch the disk.
-func (db *DB) Index(spec IndexSpec) *Index { return &Index{db: db, spec: spec} }
+func (db *DB) Index(spec IndexSpec) *Index {
+	ix := &Index{db: db, spec: spec}
+	if id, ok := db.indexIDs.Load(spec.Signature); ok {
+		ix.id.Store(id.(uint32))
+	}
+	return ix
+}
+
+// know remembers the index's id, which counts as long as there is a header under it.
+func (ix *Index) know(id uint32) {
+	ix.id.Store(id)
+	ix.db.indexIDs.Store(ix.spec.Signature, id)
+}
 
 // IndexState is how far an index has come.
 type IndexState struct {
@@ -327,7 +339,7 @@ func (ix *Index) lookup(r kv.Reader) (keyspace, *header, error) {
 	if err != nil {
 		return keys, nil, err
 	}
-	ix.id.Store(id)
+	ix.know(id)
 	return keys, h, nil
 }
 
@@ -421,7 +433,7 @@ func (ix *Index) create(ctx context.Context, build *buildHeader) (keyspace, *hea
 		)
 	})
 	if err == nil {
-		ix.id.Store(id)
+		ix.know(id)
 	}
 	return keys, h, outer(err)
 }
@@ -515,6 +527,7 @@ func (db *DB) DropIndex(ctx context.Context, signature string) error {
 	if err != nil {
 		return outer(err)
 	}
+	db.indexIDs.Delete(signature)
 	db.store.work(db.store.removeDropped)
 	return nil
 }
