@@ -539,7 +539,8 @@ func dropIndexes(tx kv.Tx, keys keyspace) error {
 		return err
 	}
 	for _, e := range entries {
-		if err := tx.Set(droppedKey(e.id), []byte(e.signature)); err != nil {
+		// Without a header nobody can go on with a build.
+		if err := errors.Join(tx.Delete(newKeyspace(e.id).header()), tx.Set(droppedKey(e.id), []byte(e.signature))); err != nil {
 			return err
 		}
 	}

@@ -325,7 +325,12 @@ func (b *IndexBuild) write(ctx context.Context, run *runHeader, sections func(in
 		blob.Abort()
 		return outer(err)
 	}
-	return outer(blob.Commit(run.blob()))
+	if err := blob.Commit(run.blob()); err != nil {
+		// It may have its name nevertheless.
+		_ = b.ix.db.store.engine.Blobs().Remove(b.keys.id(), run.blob())
+		return outer(err)
+	}
+	return nil
 }
 
 // runs returns the runs that were saved.

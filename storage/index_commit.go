@@ -122,7 +122,7 @@ func (w *indexWrite) set(key, value []byte) {
 // apply writes documents; last says what else the last transaction changes.
 func (c *indexCommit) apply(docs []IndexDoc, last func(*header)) error {
 	for {
-		n, rows, large := c.take(docs)
+		n, large := c.take(docs)
 		if large {
 			if err := c.large(&docs[0]); err != nil {
 				return err
@@ -130,65 +130,62 @@ func (c *indexCommit) apply(docs []IndexDoc, last func(*header)) error {
 			docs = docs[1:]
 			continue
 		}
-		change := func(*header) {}
-		if n == len(docs) {
-			change = last
-		}
-		w, err := c.plan(docs[:n], change)
+		w, p, err := c.plan(docs[:n], func(h *header) {
+			if n == len(docs) {
+				last(h)
+			}
+		})
 		if _, ok := errors.AsType[*hasPieces](err); ok {
 			// Somewhere in docs is a document that had many rows before.
-			if n == 1 {
-				if err := c.large(&docs[0]); err != nil {
-					return err
-				}
-				docs = docs[1:]
+			if n > 1 {
+				c.rows = 1
 				continue
 			}
-			c.rows = 1
-			continue
+		} else {
+			if err == nil {
+				err = c.write(w)
+			}
+			if errors.Is(err, kv.ErrTooBig) && p.docs > 1 {
+				c.rows = min(c.rows, p.rows) / 2
+				continue
+			}
+			if err != nil && !errors.Is(err, kv.ErrTooBig) {
+				return outer(err)
+			}
 		}
-		if err == nil {
-			err = c.write(w)
-		}
-		if errors.Is(err, kv.ErrTooBig) && n > 1 {
-			c.rows = min(c.rows, rows) / 2
-			continue
-		}
-		if errors.Is(err, kv.ErrTooBig) {
-			if err := c.large(&docs[0]); err != nil { // its rows lie far apart
+		if err != nil {
+			// The document has many rows, or rows that lie far apart.
+			if err := c.large(&docs[0]); err != nil {
 				return err
 			}
 			docs = docs[1:]
 			continue
 		}
-		if err != nil {
-			return outer(err)
-		}
-		if docs = docs[n:]; len(docs) == 0 {
+		done := p.docs == len(docs)
+		docs = docs[p.docs:]
+		if done {
 			return nil
 		}
-		c.rows = rows * indexCommitBytes / max(w.size, indexCommitBytes/8)
+		c.rows = p.rows * indexCommitBytes / max(w.size, indexCommitBytes/8)
 	}
 }
 
-// take returns how many documents go into the next transaction, and how many rows these have, or that the first of them
-// goes alone.
-func (c *indexCommit) take(docs []IndexDoc) (n, rows int, large bool) {
-	for ; n < len(docs); n++ {
+// take returns how many documents go into the next transaction at most, or that the first of them goes alone.
+func (c *indexCommit) take(docs []IndexDoc) (n int, large bool) {
+	for rows := 0; n < len(docs); n++ {
 		d := &docs[n]
 		if d.isLarge() {
-			return n, rows, n == 0
+			return n, n == 0
 		}
-		more := 1 // for the note
+		rows++ // for the note
 		for _, space := range d.Spaces {
-			more += len(space)
+			rows += len(space)
 		}
-		if n > 0 && rows+more > c.rows {
+		if n > 0 && rows > c.rows {
 			break
 		}
-		rows += more
 	}
-	return n, rows, false
+	return n, false
 }
 
 // replace commits a header and sets nodes beside it, unless the index has another header than before.
@@ -263,23 +260,28 @@ func (c *indexCommit) write(w *indexWrite) error {
 	return err
 }
 
-// plan makes the transaction that gives documents their new rows.
-func (c *indexCommit) plan(docs []IndexDoc, last func(*header)) (*indexWrite, error) {
+// plan makes the transaction that gives documents their new rows, or as many of them as have not too many old ones; all
+// says what else it changes if these are all.
+func (c *indexCommit) plan(docs []IndexDoc, all func(*header)) (*indexWrite, *indexPlan, error) {
 	s, err := c.ix.db.Snapshot()
 	if err != nil {
-		return nil, err
+		return nil, &indexPlan{}, err
 	}
 	defer s.Close()
 	w := &indexWrite{header: c.header.clone()}
-	last(w.header)
 	p := c.newPlan(s.kv, w)
-	for i := range docs {
-		w.header.mend(docs[i].ID) // a crash may have left it without all of its rows
-		if err := p.document(&docs[i]); err != nil {
-			return nil, err
+	for p.docs < len(docs) && (p.docs == 0 || p.rows <= 2*c.rows) {
+		d := &docs[p.docs]
+		w.header.mend(d.ID) // a crash may have left it without all of its rows
+		if err := p.document(d); err != nil {
+			return nil, p, err
 		}
+		p.docs++
 	}
-	return w, p.finish()
+	if p.docs == len(docs) {
+		all(w.header)
+	}
+	return w, p, p.finish()
 }
 
 // indexPlan is a transaction that is being made.
@@ -289,6 +291,8 @@ type indexPlan struct {
 	nodes   atomic.Uint64 // the next node's number
 	notes   *treeUpdate
 	changes [][]rowChange // by tree; the last are those of the notes
+	docs    int           // how many documents are in it
+	rows    int           // how many rows change, with the notes
 }
 
 func (c *indexCommit) newPlan(r kv.Reader, w *indexWrite) *indexPlan {
@@ -396,10 +400,12 @@ func (p *indexPlan) document(d *IndexDoc) error {
 }
 
 func (p *indexPlan) goes(s *source) {
+	p.rows++
 	p.changes[s.space] = append(p.changes[s.space], rowChange{storedRow{position: s.position, key: s.key}, true})
 }
 
 func (p *indexPlan) comes(s *source, row *IndexRow) {
+	p.rows++
 	p.changes[s.space] = append(p.changes[s.space], rowChange{storedRow{s.position, s.key, row.Value}, false})
 }
 
@@ -409,6 +415,7 @@ func (p *indexPlan) note(position []byte, n *note) {
 	if !c.gone {
 		c.value = n.append(nil)
 	}
+	p.rows++
 	notes := len(p.changes) - 1
 	p.changes[notes] = append(p.changes[notes], c)
 }
@@ -433,7 +440,7 @@ func (c *indexCommit) large(d *IndexDoc) error {
 				}
 			})
 			if err != nil {
-				return err
+				return tooLarge(err)
 			}
 			left = left[:len(left)-n]
 		}
@@ -446,15 +453,20 @@ func (c *indexCommit) large(d *IndexDoc) error {
 				p.comes(&list[i], rows[i])
 			}
 		})
-		if errors.Is(err, kv.ErrTooBig) {
-			return ErrTooLarge
-		}
 		if err != nil {
-			return err
+			return tooLarge(err)
 		}
 		rows, list = rows[n:], list[n:]
 	}
 	_, err = c.piece(0, func(h *header) { h.mend(d.ID) }, func(*indexPlan, int) {})
+	return err
+}
+
+// tooLarge is an error of who cannot do with less.
+func tooLarge(err error) error {
+	if errors.Is(err, kv.ErrTooBig) {
+		return ErrTooLarge
+	}
 	return err
 }
 

@@ -42,10 +42,14 @@ func (b *IndexBuild) alone() error {
 	return hasHeader(s.kv, b.keys, b.header.append(nil))
 }
 
-func (b *IndexBuild) finish(ctx context.Context) error {
+func (b *IndexBuild) finish(ctx context.Context) (err error) {
 	f := &buildEnd{IndexBuild: b, gone: removals{ctx: ctx, b: b}}
-	defer f.close()
-	var err error
+	defer func() {
+		f.close()
+		if err != nil {
+			f.gone.remove()
+		}
+	}()
 	if f.blobs, err = b.open(b.runs()); err != nil {
 		return err
 	}

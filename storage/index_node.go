@@ -31,7 +31,7 @@ var (
 	leafBytes   = 8 << 10  // at most in a leaf of more than one row, packed
 	leafFew     = 8        // two neighbours that have no more together are joined
 	nodeBytes   = 64 << 10 // about, of a node of more than three entries
-	maxPart     = 16 << 10 // of a reduction in a node
+	maxParts    = 32 << 10 // of the reductions of an entry together
 )
 
 // maxLeafRows is more than any leaf or block has; that many are damage.
@@ -56,6 +56,13 @@ func (e *treeEntry) size() int {
 	n := len(e.start) + 16
 	for _, p := range e.parts {
 		n += len(p)
+	}
+	return n
+}
+
+func entriesSize(entries []treeEntry) (n int) {
+	for i := range entries {
+		n += entries[i].size()
 	}
 	return n
 }

@@ -12,8 +12,9 @@ type removals struct {
 	ctx      context.Context
 	b        *IndexBuild
 	memory   arena
-	rows     int
 	sections [][]storedRow // that are not in a part yet
+	rows     int           // of these
+	bytes    int
 	parts    []*IndexPart
 	size     int // of parts
 	runs     []runHeader
@@ -21,6 +22,9 @@ type removals struct {
 
 // removalRows is how many rows are sorted at once. It is a variable for tests alone.
 var removalRows = 1 << 16
+
+// removalRecord is how much memory a row takes beside its position.
+const removalRecord = 64
 
 // removalPass returns the pass that a removal's value tells.
 func removalPass(value []byte) uint64 {
@@ -43,8 +47,9 @@ func (r *removals) drop(stored *storedRow, pass uint64) error {
 	value := binary.BigEndian.AppendUint64(r.memory.take(8), ^pass)
 	for _, s := range n.rows {
 		r.sections[s.space] = append(r.sections[s.space], storedRow{s.position, s.key, value})
+		r.bytes += len(s.position) + removalRecord
 	}
-	if r.rows += len(n.rows); r.rows < removalRows {
+	if r.rows += len(n.rows); r.rows < removalRows && r.bytes < max(r.b.ix.db.store.buildMemory/4, leastBuildMemory) {
 		return nil
 	}
 	return r.sort()
@@ -57,11 +62,11 @@ func (r *removals) sort() error {
 	}
 	p := packPart(r.sections)
 	r.parts, r.size = append(r.parts, p), r.size+p.size
-	r.sections, r.memory, r.rows = nil, arena{}, 0
+	r.sections, r.memory, r.rows, r.bytes = nil, arena{}, 0, 0
 	if r.size < r.b.ix.db.store.buildMemory {
 		return nil
 	}
-	// The header does not name the run: whatever happens, it goes when the index is tidied.
+	// The header does not name the run: it goes at the end of the build, or when the index is tidied.
 	run := runHeader{number: r.b.nextRun() + uint64(len(r.runs))}
 	sections := func(i int) (list []*runReader) {
 		for _, p := range r.parts {
@@ -74,4 +79,11 @@ func (r *removals) sort() error {
 	}
 	r.runs, r.parts, r.size = append(r.runs, run), nil, 0
 	return nil
+}
+
+// remove removes the blobs of a build that failed: if the index is gone, nobody else will.
+func (r *removals) remove() {
+	for i := range r.runs {
+		_ = r.b.ix.db.store.engine.Blobs().Remove(r.b.keys.id(), r.runs[i].blob()) // or the next build does it
+	}
 }

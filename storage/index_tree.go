@@ -306,7 +306,8 @@ func (u *treeUpdate) join(entries []treeEntry, e treeEntry, level int) ([]treeEn
 	if err != nil {
 		return nil, err
 	}
-	if len(b.entries) >= nodeFew || len(a.entries)+len(b.entries) > nodeEntries/2 {
+	if len(b.entries) >= nodeFew || len(a.entries)+len(b.entries) > nodeEntries/2 ||
+		entriesSize(a.entries)+entriesSize(b.entries) > nodeBytes {
 		return append(entries, e), nil
 	}
 	b.entries[0].start = e.start // what was before it in its node is behind others now
@@ -368,11 +369,7 @@ func (u *treeUpdate) write(at treeEntry, level int, entries []treeEntry) ([]tree
 	if filled := nodeFill(); len(entries) > nodeEntries {
 		pieces = (len(entries) + filled - 1) / filled
 	}
-	size := 0
-	for i := range entries {
-		size += entries[i].size()
-	}
-	if size > nodeBytes {
+	if size := entriesSize(entries); size > nodeBytes {
 		pieces = max(pieces, min(2*size/nodeBytes, len(entries)/2))
 	}
 	out := make([]treeEntry, 0, pieces)
@@ -425,7 +422,7 @@ func sumEntries(ctx context.Context, reducers []IndexReducer, entries []treeEntr
 		}
 		part, err := reducer.Rereduce(ctx, parts)
 		if err == nil {
-			e.parts[r] = storedPart(part)
+			e.parts[r] = storedPart(part, reducers)
 		} else if err := ctx.Err(); err != nil {
 			return e, err
 		}
@@ -546,7 +543,7 @@ func reduceRows(ctx context.Context, reducers []IndexReducer, leaf []storedRow) 
 	for r, reducer := range reducers {
 		part, err := reducer.Reduce(ctx, rows)
 		if err == nil {
-			parts[r] = bytes.Clone(storedPart(part))
+			parts[r] = bytes.Clone(storedPart(part, reducers))
 		} else if err := ctx.Err(); err != nil {
 			return nil, err
 		}
@@ -578,10 +575,10 @@ func indexRows(stored []storedRow) ([]IndexRow, error) {
 	return rows, nil
 }
 
-// storedPart returns a reduction as a node has it. One that is too long is left out, as one that failed is: who asks for
-// it makes it from those below.
-func storedPart(part []byte) []byte {
-	if len(part) > maxPart {
+// storedPart returns a reduction as a node has it, beside those of the other reducers. One that is too long is left out, as
+// one that failed is: who asks for it makes it from those below.
+func storedPart(part []byte, reducers []IndexReducer) []byte {
+	if len(part) > maxParts/len(reducers) {
 		return nil
 	}
 	return nonNil(part)
