@@ -32,9 +32,9 @@ type IndexBuild struct {
 	saved   time.Time
 }
 
-// What a build keeps in memory is saved when it takes up more than half of the store's budget, or after some time.
+// What a build keeps in memory is saved when it takes up more than a quarter of the store's budget, or after some time.
 const (
-	defaultBuildMemory = 32 << 20
+	defaultBuildMemory = 16 << 20
 	leastBuildMemory   = 64 << 10
 	buildTime          = 30 * time.Second
 )

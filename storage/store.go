@@ -88,7 +88,7 @@ func Open(o Options) (*Store, error) {
 		return nil, errors.Join(err, engine.Close())
 	}
 	if o.Memory != 0 {
-		s.buildMemory = int(max(o.Memory/2, leastBuildMemory))
+		s.buildMemory = int(max(o.Memory/4, leastBuildMemory))
 	}
 	return s, nil
 }
