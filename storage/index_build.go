@@ -82,34 +82,23 @@ func (ix *Index) Build(ctx context.Context) (*IndexBuild, error) {
 
 // tidy removes what was left by builds before, and begins anew if a run is missing.
 func (b *IndexBuild) tidy(ctx context.Context) error {
-	if err := b.ix.tidy(ctx, b.keys, &b.header); err != nil {
+	missing, err := b.ix.tidy(ctx, b.keys, &b.header)
+	if err != nil {
 		return err
 	}
 	// A build that came to nothing may have written nodes that nobody knows.
-	err := b.ix.removeNodes(ctx, b.keys, b.header, kv.Range{Start: b.keys.node(b.header.nextNode)})
-	if err != nil || b.header.build == nil {
+	err = b.ix.removeNodes(ctx, b.keys, b.header, kv.Range{Start: b.keys.node(b.header.nextNode)})
+	if err != nil || !missing {
 		return err
 	}
-	there := map[string]bool{}
-	for info, err := range b.ix.db.store.engine.Blobs().List(b.keys.id()) {
-		if err != nil {
-			return outer(err)
-		}
-		there[info.Name] = true
+	next := b.header.clone()
+	next.build.reached, next.build.runs = next.reached, nil
+	if err := b.ix.replace(ctx, b.keys, b.header, next, nil); err != nil {
+		return err
 	}
-	for _, run := range b.header.build.runs {
-		if there[run.blob()] {
-			continue
-		}
-		next := b.header.clone()
-		next.build.reached, next.build.runs = next.reached, nil
-		if err := b.ix.replace(ctx, b.keys, b.header, next, nil); err != nil {
-			return err
-		}
-		b.header = next
-		return b.ix.tidy(ctx, b.keys, &b.header)
-	}
-	return nil
+	b.header = next
+	_, err = b.ix.removeRuns(b.keys, b.header)
+	return err
 }
 
 // Seq returns how far the build had come when it was begun: what is behind is to be added.
@@ -188,12 +177,7 @@ func (b *IndexBuild) Save(ctx context.Context) error {
 		return nil
 	}
 	run := runHeader{pass: b.pass}
-	sections := func(i int) (list []*runReader) {
-		for _, p := range b.parts {
-			list = append(list, newRunReader(ctx, p.sections[i]))
-		}
-		return list
-	}
+	sections := func(i int) []*runReader { return partReaders(ctx, b.parts, i) }
 	if err := b.save(ctx, &run, 0, sections); err != nil {
 		return err
 	}
@@ -231,7 +215,7 @@ func (b *IndexBuild) joinRuns(ctx context.Context) error {
 		err = b.save(ctx, &runHeader{pass: b.pass, level: last[0].level + 1}, mergedRuns, sections)
 		closeBlobs(blobs)
 		if err == nil {
-			err = b.ix.removeRuns(b.keys, b.header)
+			_, err = b.ix.removeRuns(b.keys, b.header)
 		}
 		if err != nil {
 			return err
@@ -341,26 +325,22 @@ func (b *IndexBuild) runs() []runHeader {
 	return b.header.build.runs
 }
 
-// tidy removes what the last build has left: nodes of before, and runs.
-func (ix *Index) tidy(ctx context.Context, keys keyspace, h **header) error {
-	if err := ix.removeRuns(keys, *h); err != nil {
-		return err
-	}
+// tidy removes what the last build has left: nodes of before, and runs. missing is that of removeRuns.
+func (ix *Index) tidy(ctx context.Context, keys keyspace, h **header) (missing bool, err error) {
 	before := *h
-	if before.oldNodes == 0 {
-		return nil
+	if missing, err = ix.removeRuns(keys, before); err != nil || before.oldNodes == 0 {
+		return missing, err
 	}
-	err := ix.removeNodes(ctx, keys, before, kv.Range{End: keys.node(before.oldNodes)})
-	if err != nil {
-		return err
+	if err := ix.removeNodes(ctx, keys, before, kv.Range{End: keys.node(before.oldNodes)}); err != nil {
+		return missing, err
 	}
 	next := before.clone()
 	next.oldNodes = 0
 	if err := ix.replace(ctx, keys, before, next, nil); err != nil {
-		return err
+		return missing, err
 	}
 	*h = next
-	return nil
+	return missing, nil
 }
 
 // removeNodes removes the nodes of a range.
@@ -375,8 +355,8 @@ func (ix *Index) removeNodes(ctx context.Context, keys keyspace, h *header, rg k
 	})
 }
 
-// removeRuns removes the blobs of runs that the header does not name.
-func (ix *Index) removeRuns(keys keyspace, h *header) error {
+// removeRuns removes the blobs of runs that the header does not name, and tells whether one that it names is missing.
+func (ix *Index) removeRuns(keys keyspace, h *header) (missing bool, err error) {
 	named := map[string]bool{}
 	if h.build != nil {
 		for _, run := range h.build.runs {
@@ -387,21 +367,22 @@ func (ix *Index) removeRuns(keys keyspace, h *header) error {
 	synced := false
 	for info, err := range blobs.List(keys.id()) {
 		if err != nil {
-			return outer(err)
+			return false, outer(err)
 		}
 		if named[info.Name] {
+			delete(named, info.Name)
 			continue
 		}
 		if !synced {
 			// A crash must not bring back a header that names them.
 			if err := ix.db.store.Sync(); err != nil {
-				return err
+				return false, err
 			}
 			synced = true
 		}
 		if err := blobs.Remove(keys.id(), info.Name); err != nil && !errors.Is(err, kv.ErrNotFound) {
-			return outer(err)
+			return false, outer(err)
 		}
 	}
-	return nil
+	return len(named) > 0, nil
 }

@@ -337,10 +337,7 @@ func TestBuildGivesRoomBack(t *testing.T) {
 		docs = append(docs, randomDoc(r, fmt.Sprint("doc", i), 40_000))
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	stopped := testSpec
-	stopped.Spaces = slices.Clone(testSpec.Spaces)
-	stopped.Spaces[0].Reducers = []IndexReducer{&cancelingReducer{after: 1000, cancel: cancel}, orderReducer{}}
-	b, err := db.Index(stopped).Build(ctx)
+	b, err := db.Index(stoppedSpec(1000, cancel)).Build(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}

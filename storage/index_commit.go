@@ -71,7 +71,7 @@ func (ix *Index) Commit(ctx context.Context, u IndexUpdate) error {
 		err = ErrConflict
 	}
 	if err == nil && c.header.oldNodes != 0 {
-		err = ix.tidy(ctx, c.keys, &c.header)
+		_, err = ix.tidy(ctx, c.keys, &c.header)
 	}
 	if err != nil {
 		return err
@@ -135,31 +135,27 @@ func (c *indexCommit) apply(docs []IndexDoc, last func(*header)) error {
 				last(h)
 			}
 		})
-		if _, ok := errors.AsType[*hasPieces](err); ok {
-			// Somewhere in docs is a document that had many rows before.
-			if n > 1 {
-				c.rows = 1
-				continue
-			}
-		} else {
-			if err == nil {
-				err = c.write(w)
-			}
-			if errors.Is(err, kv.ErrTooBig) && p.docs > 1 {
-				c.rows = min(c.rows, p.rows) / 2
-				continue
-			}
-			if err != nil && !errors.Is(err, kv.ErrTooBig) {
-				return outer(err)
-			}
+		if err == nil {
+			err = c.write(w)
 		}
-		if err != nil {
-			// The document has many rows, or rows that lie far apart.
+		_, pieces := errors.AsType[*hasPieces](err)
+		tooBig := errors.Is(err, kv.ErrTooBig)
+		switch {
+		case err == nil:
+		case pieces && n > 1: // somewhere in docs is a document that had many rows before
+			c.rows = 1
+			continue
+		case tooBig && p.docs > 1:
+			c.rows = min(c.rows, p.rows) / 2
+			continue
+		case pieces || tooBig: // the document had many rows, or its rows lie far apart
 			if err := c.large(&docs[0]); err != nil {
 				return err
 			}
 			docs = docs[1:]
 			continue
+		default:
+			return outer(err)
 		}
 		done := p.docs == len(docs)
 		docs = docs[p.docs:]

@@ -116,7 +116,7 @@ func (b *IndexBuild) finish(ctx context.Context) (err error) {
 	b.header, b.parts = next, nil
 	f.close()
 	// The index is good already: what cannot be removed now is removed by the next who writes to it.
-	_ = b.ix.tidy(ctx, b.keys, &b.header)
+	_, _ = b.ix.tidy(ctx, b.keys, &b.header)
 	return nil
 }
 
@@ -168,8 +168,8 @@ func (f *buildEnd) section(ctx context.Context, i int, h *treeHeader) (indexWrit
 	for j, run := range f.runs() {
 		m.add(run.reader(ctx, f.blobs[j], i), run.pass)
 	}
-	for _, p := range f.parts {
-		m.add(newRunReader(ctx, p.sections[i]), f.pass)
+	for _, r := range partReaders(ctx, f.parts, i) {
+		m.add(r, f.pass)
 	}
 	l := &treeLoader{ctx: ctx, ix: f.ix, keys: f.keys, header: f.header, nodes: &f.nodes}
 	if i == len(f.ix.spec.Spaces) {
@@ -179,8 +179,8 @@ func (f *buildEnd) section(ctx context.Context, i int, h *treeHeader) (indexWrit
 		for j, run := range f.gone.runs {
 			m.remove(run.reader(ctx, f.goneBlobs[j], i))
 		}
-		for _, p := range f.gone.parts {
-			m.remove(newRunReader(ctx, p.sections[i]))
+		for _, r := range partReaders(ctx, f.gone.parts, i) {
+			m.remove(r)
 		}
 		for err == nil && m.next() {
 			err = l.add(m.row())

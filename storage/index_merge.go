@@ -2,8 +2,8 @@ package storage
 
 import "bytes"
 
-// merge merges rows of several sources. The zero merge has none. Of those at one position that of the latest pass comes alone, or none if it has
-// been removed since.
+// merge merges rows of several sources; the zero merge has none. Of those at one position that of the latest pass comes
+// alone, or none if it has been removed since.
 type merge struct {
 	heap   []mergeSource
 	begun  bool

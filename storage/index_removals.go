@@ -68,12 +68,7 @@ func (r *removals) sort() error {
 	}
 	// The header does not name the run: it goes at the end of the build, or when the index is tidied.
 	run := runHeader{number: r.b.nextRun() + uint64(len(r.runs))}
-	sections := func(i int) (list []*runReader) {
-		for _, p := range r.parts {
-			list = append(list, newRunReader(r.ctx, p.sections[i]))
-		}
-		return list
-	}
+	sections := func(i int) []*runReader { return partReaders(r.ctx, r.parts, i) }
 	if err := r.b.write(r.ctx, &run, sections, (*merge).bury); err != nil {
 		return err
 	}

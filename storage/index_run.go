@@ -197,6 +197,15 @@ func (r *runReader) block() bool {
 	return err == nil
 }
 
+// partReaders returns readers of a section of each part.
+func partReaders(ctx context.Context, parts []*IndexPart, section int) []*runReader {
+	list := make([]*runReader, len(parts))
+	for i, p := range parts {
+		list[i] = newRunReader(ctx, p.sections[section])
+	}
+	return list
+}
+
 // sortRows orders rows by their positions, and those at the same one by their values.
 func sortRows(rows []storedRow) []storedRow {
 	if len(rows) < 2 {

@@ -257,10 +257,7 @@ func TestIndexTorn(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	stopped := testSpec
-	stopped.Spaces = slices.Clone(testSpec.Spaces)
-	stopped.Spaces[0].Reducers = []IndexReducer{&cancelingReducer{after: 20, cancel: cancel}, orderReducer{}}
-	if err := db.Index(stopped).Commit(ctx, IndexUpdate{Docs: []IndexDoc{{ID: "big"}}}); !errors.Is(err, context.Canceled) {
+	if err := db.Index(stoppedSpec(20, cancel)).Commit(ctx, IndexUpdate{Docs: []IndexDoc{{ID: "big"}}}); !errors.Is(err, context.Canceled) {
 		t.Fatalf("the commit was not stopped: %v", err)
 	}
 	torn := func() bool {
@@ -290,6 +287,14 @@ func TestIndexTorn(t *testing.T) {
 	if found := problems(t, db.store); len(found) > 0 {
 		t.Error(found)
 	}
+}
+
+// stoppedSpec is testSpec with a reducer that cancels what it works for after so many calls.
+func stoppedSpec(after int, cancel func()) IndexSpec {
+	spec := testSpec
+	spec.Spaces = slices.Clone(testSpec.Spaces)
+	spec.Spaces[0].Reducers = []IndexReducer{&cancelingReducer{after: after, cancel: cancel}, orderReducer{}}
+	return spec
 }
 
 // cancelingReducer counts, and cancels what it works for after so many calls.
@@ -354,10 +359,7 @@ func TestIndexTwoTorn(t *testing.T) {
 		return d
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	stopped := testSpec
-	stopped.Spaces = slices.Clone(testSpec.Spaces)
-	stopped.Spaces[0].Reducers = []IndexReducer{&cancelingReducer{after: 20, cancel: cancel}, orderReducer{}}
-	if err := db.Index(stopped).Commit(ctx, IndexUpdate{Docs: []IndexDoc{large("a")}}); !errors.Is(err, context.Canceled) {
+	if err := db.Index(stoppedSpec(20, cancel)).Commit(ctx, IndexUpdate{Docs: []IndexDoc{large("a")}}); !errors.Is(err, context.Canceled) {
 		t.Fatalf("the commit was not stopped: %v", err)
 	}
 	for _, step := range []struct {
